@@ -27,7 +27,7 @@ export interface MemberHeader {
 /** Longest header that `readMemberHeader` may need: 12 fixed bytes and a 16-bit extra field. */
 export const MAX_HEADER_BYTES = 12 + 0xffff
 
-const FIXED_BYTES = 28
+const FIXED_BYTES = 29
 const MAX_SUBFIELD_BYTES = 0xffff - 4
 
 /**
@@ -63,7 +63,7 @@ function encodeIndex(index: MemberIndex): Uint8Array {
   const idBytes = ids.reduce((sum, id) => sum + 1 + id.length, 0)
   const any = index.sessions === 'any' || FIXED_BYTES + writer.length + idBytes > MAX_SUBFIELD_BYTES
   const kept = any ? [] : ids
-  const length = FIXED_BYTES + writer.length + 1 + (any ? 0 : idBytes)
+  const length = FIXED_BYTES + writer.length + (any ? 0 : idBytes)
   const extra = new Uint8Array(4 + length)
   const view = new DataView(extra.buffer)
   extra.set([0x53, 0x54])
@@ -114,7 +114,7 @@ export function readMemberHeader(bytes: Uint8Array, offset = 0): MemberHeader | 
 
 function readIndex(view: DataView, start: number, length: number, dataOffset: number): MemberHeader | 'foreign' {
   const end = start + length
-  if (length < FIXED_BYTES + 1 || view.getUint8(start) !== 1) return 'foreign'
+  if (length < FIXED_BYTES || view.getUint8(start) !== 1) return 'foreign'
   const any = (view.getUint8(start + 1) & 1) === 1
   const memberLength = view.getUint32(start + 2, true)
   const firstSeq = Number(view.getBigUint64(start + 6, true))
