@@ -97,7 +97,6 @@ export type FrameContent =
       readonly server: { readonly name: string; readonly url: string; readonly workload?: string; readonly pod?: string; readonly port?: number }
       readonly client?: ClientInfo
       readonly identity?: Identity
-      readonly links?: readonly Link[]
       /** The session id was shown by another principal before. */
       readonly foreign?: true
     }
@@ -118,6 +117,8 @@ export type FrameContent =
       readonly version?: string
       /** Header and body disagree about version or method. */
       readonly mismatch?: true
+      /** A resumed stream: hash of its `Last-Event-ID`. */
+      readonly links?: readonly Link[]
       readonly client?: ClientInfo
       readonly identity?: Identity
     }

@@ -1,0 +1,93 @@
+/**
+ * Numbers, stamps and writes frames. The only caller of `Spool.append`: a seq is used up only by a line that the spool took.
+ * What could not be taken is counted, and declared by a `gap` as soon as the spool takes lines again.
+ */
+
+import { randomFillSync } from 'node:crypto'
+import type { StenoError } from '../errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import { createTimestamps } from '../platform/clock.ts'
+import { encodeFrame } from '../record/encode-frame.ts'
+import type { FrameContent, FrameKind } from '../record/frame.ts'
+import type { Spool } from './spool/spool.ts'
+
+export interface Journal {
+  /** Seq of the frame, or undefined when it could not be taken. */
+  append(content: FrameContent, at?: { readonly session?: string | undefined; readonly exchange?: number | undefined }): number | undefined
+  /** Calls back when all that was appended so far is durable, or when that failed. */
+  commit(done: (error?: StenoError) => void): void
+  /** Something passed, or was refused, without a frame. `bytes` of bodies. */
+  missed(bytes: number): void
+  /** Writes the gap about what was missed, if anything was. To be called when the spool is open again. */
+  declareMissed(): void
+  /** Microseconds since the writer started. */
+  elapsedUs(): number
+}
+
+export interface JournalDeps {
+  readonly spool: Spool
+  readonly clock: Clock
+  readonly onFrame: (kind: FrameKind) => void
+  readonly onGap: (reason: string) => void
+  /** What became of what was missed: refused (Block) or passed unrecorded (Allow). */
+  readonly missedReason: 'blocked' | 'unrecorded'
+}
+
+export function createJournal(deps: JournalDeps): Journal {
+  const { spool, clock } = deps
+  const timestamp = createTimestamps(clock)
+  const startedMs = clock.monotonic()
+  const salts = createSalts()
+  let seq = 0
+  let missed: { count: number; bytes: number; fromTime: string; toTime: string } | undefined
+
+  const elapsedUs = (): number => Math.floor((clock.monotonic() - startedMs) * 1000)
+
+  const append: Journal['append'] = (content, at) => {
+    const head = {
+      writer: spool.writer,
+      seq,
+      time: timestamp(),
+      elapsedUs: elapsedUs(),
+      salt: salts(),
+      ...(at?.session === undefined ? {} : { session: at.session }),
+      ...(at?.exchange === undefined ? {} : { exchange: at.exchange }),
+    }
+    if (!spool.append(encodeFrame(head, content))) return undefined
+    deps.onFrame(content.kind)
+    if (content.kind === 'gap') deps.onGap(content.reason)
+    return seq++
+  }
+
+  return {
+    append,
+    elapsedUs,
+    commit: done => spool.commit(done),
+    missed: bytes => {
+      const now = timestamp()
+      missed ??= { count: 0, bytes: 0, fromTime: now, toTime: now }
+      missed.count++
+      missed.bytes += bytes
+      missed.toTime = now
+    },
+    declareMissed: () => {
+      if (missed === undefined) return
+      const detail = deps.missedReason === 'blocked' ? 'refused because they could not be recorded; nothing of them was forwarded after that' : 'forwarded without being recorded'
+      if (append({ kind: 'gap', reason: deps.missedReason, detail, ...missed }) !== undefined) missed = undefined
+    },
+  }
+}
+
+/** 8 random bytes in hex at a time, from a pool: one system call for 512 frames. */
+function createSalts(): () => string {
+  const pool = Buffer.allocUnsafe(4096)
+  let at = pool.length
+  return () => {
+    if (at === pool.length) {
+      randomFillSync(pool)
+      at = 0
+    }
+    at += 8
+    return pool.toString('hex', at - 8, at)
+  }
+}
