@@ -1,0 +1,209 @@
+/**
+ * An object of an archive, part by part: gzip members (ours and foreign), or a plain file in pieces of whole lines.
+ * Every part was checked (CRC-32, length) before it is given out. Damage costs the damaged member only: it becomes a finding,
+ * and reading goes on at the next member.
+ */
+
+import { MAX_HEADER_BYTES, readMemberHeader } from '../record/member.ts'
+import type { MemberIndex } from '../record/member.ts'
+import { MAX_LINE_LENGTH, parseLine } from '../record/parse-line.ts'
+import type { Finding, FindingReason, ObjectReader } from './archive.ts'
+import { deflateOffset } from './gzip-header.ts'
+import { checkMember, payloadPieces } from './inflate.ts'
+import type { DeflatePlace } from './inflate.ts'
+import { wholeLines } from './whole-lines.ts'
+
+const WINDOW_BYTES = 2 * 1024 * 1024
+const PLAIN_BYTES = 1024 * 1024
+
+/** Whole lines of one member, or of one piece of a plain file. A large member comes in several parts. */
+export interface Part {
+  readonly kind: 'part'
+  readonly offset: number
+  /** Offset after the member or piece. */
+  readonly end: number
+  readonly plain: boolean
+  readonly index?: MemberIndex
+  /** The member length that the index claims, when it is not the true one. */
+  readonly claimedLength?: number
+  /** Where `bytes` start in the payload. */
+  readonly payloadOffset: number
+  readonly bytes: Buffer
+  readonly last: boolean
+}
+
+export interface MemberPlace {
+  readonly offset: number
+  readonly plain: boolean
+}
+
+/** Parts of an object from a member's offset on. `name` is for findings. */
+export async function* readParts(name: string, reader: ObjectReader, from = 0): AsyncGenerator<Part | Finding> {
+  if (from >= reader.size) return
+  const magic = await reader.read(0, 2)
+  if (magic[0] === 0x1f && magic[1] === 0x8b) yield* readMembers(name, reader, from)
+  else if (magic[0] === 0x1f && magic.length === 1) yield finding(name, 0, 'cut', 'the file ends within the header of a member')
+  else yield* readPlain(name, reader, from)
+}
+
+/** The parts of one member or piece again, by its place. */
+export async function* readPartsAt(name: string, reader: ObjectReader, place: MemberPlace): AsyncGenerator<Part | Finding> {
+  for await (const part of place.plain ? readPlain(name, reader, place.offset) : readMembers(name, reader, place.offset)) {
+    yield part
+    if (part.kind !== 'part' || part.last) return
+  }
+}
+
+async function* readMembers(name: string, reader: ObjectReader, from: number): AsyncGenerator<Part | Finding> {
+  const window = new Window(reader)
+  for (let at = from; at < reader.size; ) {
+    const ahead = await window.from(at, MAX_HEADER_BYTES)
+    const header = readMemberHeader(ahead)
+    const dataOffset = deflateOffset(ahead)
+    const ours = typeof header === 'object' ? header : undefined
+    if (dataOffset === 'short' || dataOffset === 'invalid') {
+      const cut = dataOffset === 'short' && at + ahead.length >= reader.size
+      yield cut ? finding(name, at, 'cut', 'the file ends within the header of a member') : finding(name, at, 'damaged', 'no member starts here')
+      at = cut ? reader.size : await nextMember(window, at + 1)
+      continue
+    }
+    const whole = await window.from(at, Math.max(MAX_HEADER_BYTES, Math.min(ours?.memberLength ?? 0, WINDOW_BYTES)))
+    const place: DeflatePlace = { reader, start: at + dataOffset, ahead: whole.subarray(dataOffset), atEnd: at + whole.length >= reader.size }
+    const checked = await checkMember(place)
+    if (typeof checked === 'string') {
+      const next = await nextMember(window, at + 1)
+      // A member that was cut off and then followed by others is damage; only at the end of the object may it still be growing.
+      const reason = checked === 'cut' && next < reader.size ? 'damaged' : checked
+      yield finding(name, at, reason, DETAILS[reason], ours?.index)
+      at = next
+      continue
+    }
+    const base = { kind: 'part', offset: at, end: checked.end, plain: false, ...indexOf(ours, checked.end - at) } as const
+    if (checked.payload !== undefined) yield { ...base, payloadOffset: 0, bytes: checked.payload, last: true }
+    else for await (const piece of wholeLines(payloadPieces(place), MAX_LINE_LENGTH)) yield { ...base, ...piece }
+    at = checked.end
+  }
+}
+
+const DETAILS = {
+  cut: 'the file ends within a member',
+  damaged: 'a member cannot be inflated, or its CRC-32 or length does not fit',
+  oversize: 'a member inflates to far more than a recording would',
+} as const
+
+function indexOf(header: { index: MemberIndex; memberLength: number } | undefined, length: number): { index?: MemberIndex; claimedLength?: number } {
+  if (header === undefined) return {}
+  return header.memberLength === length ? { index: header.index } : { index: header.index, claimedLength: header.memberLength }
+}
+
+async function* readPlain(name: string, reader: ObjectReader, from: number): AsyncGenerator<Part | Finding> {
+  for (let at = from; at < reader.size; ) {
+    let bytes = Buffer.from(await reader.read(at, PLAIN_BYTES))
+    let length = bytes.lastIndexOf(10) + 1
+    while (length === 0 && at + bytes.length < reader.size && bytes.length <= MAX_LINE_LENGTH) {
+      bytes = Buffer.from(await reader.read(at, bytes.length * 2))
+      length = bytes.lastIndexOf(10) + 1
+    }
+    if (length === 0 && bytes.length > MAX_LINE_LENGTH) {
+      yield finding(name, at, 'oversize', 'a line is longer than a reader accepts')
+      at = await afterNewline(reader, at + bytes.length)
+      continue
+    }
+    if (length === 0) {
+      if (!isWholeLine(bytes)) {
+        yield finding(name, at, 'cut', 'the last line is not whole')
+        return
+      }
+      length = bytes.length
+    }
+    yield { kind: 'part', offset: at, end: at + length, plain: true, payloadOffset: 0, bytes: bytes.subarray(0, length), last: true }
+    at += length
+  }
+}
+
+/** A last line without its newline counts when it is whole: people cut files by hand. */
+function isWholeLine(bytes: Buffer): boolean {
+  try {
+    return parseLine(bytes.toString('utf8')).kind !== 'unknown'
+  } catch {
+    return true
+  }
+}
+
+async function afterNewline(reader: ObjectReader, from: number): Promise<number> {
+  for (let at = from; at < reader.size; at += PLAIN_BYTES) {
+    const found = (await reader.read(at, PLAIN_BYTES)).indexOf(10)
+    if (found >= 0) return at + found + 1
+  }
+  return reader.size
+}
+
+/** Offset of the next member that carries our index, or the end of the object. Foreign members are too easily seen in noise. */
+async function nextMember(window: Window, from: number): Promise<number> {
+  for (let at = from; at < window.size; ) {
+    const ahead = await window.from(at, MAX_HEADER_BYTES)
+    const found = ahead.indexOf(MAGIC)
+    if (found < 0) {
+      at += Math.max(1, ahead.length - MAGIC.length + 1)
+      continue
+    }
+    const candidate = await window.from(at + found, MAX_HEADER_BYTES)
+    if (typeof readMemberHeader(candidate) === 'object') return at + found
+    at += found + 1
+  }
+  return window.size
+}
+
+const MAGIC = Uint8Array.of(0x1f, 0x8b, 8, 4) as Buffer
+
+export interface Hop {
+  readonly kind: 'hop'
+  readonly offset: number
+  readonly end: number
+  readonly index: MemberIndex
+}
+
+/** Hops over members by their index, inflating nothing. Ends with a finding where a member carries none. Claims, not facts. */
+export async function* hopMembers(name: string, reader: ObjectReader, from = 0): AsyncGenerator<Hop | Finding> {
+  const window = new Window(reader)
+  for (let at = from; at < reader.size; ) {
+    const header = readMemberHeader(await window.from(at, MAX_HEADER_BYTES))
+    if (typeof header === 'string' || at + header.memberLength > reader.size) {
+      yield finding(name, at, header === 'short' || typeof header === 'object' ? 'cut' : 'damaged', 'no index to hop by')
+      return
+    }
+    yield { kind: 'hop', offset: at, end: at + header.memberLength, index: header.index }
+    at += header.memberLength
+  }
+}
+
+function finding(object: string, offset: number, reason: FindingReason, detail: string, index?: MemberIndex): Finding {
+  const base = { kind: 'finding', object, offset, reason, detail } as const
+  return index === undefined ? base : { ...base, claims: { writer: index.writer, firstSeq: index.firstSeq, lastSeq: index.lastSeq } }
+}
+
+/** Reads ahead, so that many small members cost few reads. */
+class Window {
+  readonly #reader: ObjectReader
+  #start = 0
+  #bytes: Buffer = Buffer.alloc(0)
+
+  constructor(reader: ObjectReader) {
+    this.#reader = reader
+  }
+
+  get size(): number {
+    return this.#reader.size
+  }
+
+  /** Bytes from `at`: at least `wanted`, or up to the end of the object. */
+  async from(at: number, wanted: number): Promise<Buffer> {
+    const end = this.#start + this.#bytes.length
+    if (at < this.#start || (at + wanted > end && end < this.#reader.size)) {
+      const read = await this.#reader.read(at, Math.max(wanted, WINDOW_BYTES))
+      this.#bytes = Buffer.from(read.buffer, read.byteOffset, read.length)
+      this.#start = at
+    }
+    return this.#bytes.subarray(Math.min(at - this.#start, this.#bytes.length))
+  }
+}

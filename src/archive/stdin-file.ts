@@ -1,0 +1,28 @@
+/** A stream as a file: recordings must be read more than once, and may be larger than memory. */
+
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+
+import { StenoError } from '../errors.ts'
+
+export interface SpooledStream {
+  readonly path: string
+  remove(): Promise<void>
+}
+
+/** Copies the stream to a file that only this user can read; the caller removes it. */
+export async function spoolStream(stream: Readable, tempDir: string): Promise<SpooledStream> {
+  const folder = await mkdtemp(join(tempDir, 'steno-'))
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
+  const path = join(folder, 'stream.jsonl')
+  try {
+    await pipeline(stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }))
+    return { path, remove }
+  } catch (cause) {
+    await remove()
+    throw new StenoError('archive.io', `cannot keep the piped recording in '${tempDir}'; make room there, or name a file instead of '-'`, { cause })
+  }
+}

@@ -1,0 +1,114 @@
+/** What frames add to the counts of an exchange and of a session. Pure arithmetic over parsed frames. */
+
+import type { ClientInfo, Frame, FrameOf, Identity } from '../record/frame.ts'
+
+/** Most tool names kept per session. */
+export const MAX_TOOLS = 100
+
+export interface Tally {
+  frames: number
+  calls: number
+  /** Answers that are errors. */
+  errors: number
+  /** 1 when the exchange ended with outcome error: counted only when none of its answers was. */
+  failed: number
+  denials: number
+  bytes: number
+  started: string
+  last: string
+  first: number
+  newest: number
+  ended: number
+  readonly tools: Set<string>
+}
+
+export interface SessionFacts {
+  basis?: string
+  server?: string
+  workload?: string
+  pod?: string
+  client?: ClientInfo
+  identity?: Identity
+  ended?: true
+}
+
+export function newTally(frame: Frame): Tally {
+  return { frames: 0, calls: 0, errors: 0, failed: 0, denials: 0, bytes: 0, started: frame.time, last: frame.time, first: frame.seq, newest: frame.seq, ended: 0, tools: new Set() }
+}
+
+export function addFrame(tally: Tally, frame: Frame): void {
+  tally.frames++
+  if (frame.time < tally.started) tally.started = frame.time
+  if (frame.time > tally.last) tally.last = frame.time
+  if (frame.seq < tally.first) tally.first = frame.seq
+  if (frame.seq > tally.newest) tally.newest = frame.seq
+  switch (frame.kind) {
+    case 'mcp':
+      if (frame.type === 'request' && frame.from === 'client') tally.calls++
+      if (isErrorAnswer(frame)) tally.errors++
+      if (frame.method === 'tools/call' && frame.name !== undefined) addTool(tally, frame.name)
+      tally.bytes += frame.bytes ?? 0
+      break
+    case 'body':
+      if (frame.late !== undefined) addLate(tally, frame.late)
+      tally.bytes += frame.bytes ?? 0
+      break
+    case 'http':
+      tally.bytes += frame.bytes ?? 0
+      break
+    case 'exchange.end':
+      tally.ended = 1
+      if (frame.outcome === 'error') tally.failed = 1
+      if (frame.outcome === 'denied') tally.denials++
+      break
+  }
+}
+
+function addLate(tally: Tally, late: NonNullable<FrameOf<'body'>['late']>): void {
+  if (late.isError === true || late.errorCode !== undefined) tally.errors++
+  if (late.method === 'tools/call' && late.name !== undefined) addTool(tally, late.name)
+}
+
+/** Each answer counts once: an error object, or a result that says `isError`. */
+export function isErrorAnswer(frame: FrameOf<'mcp'>): boolean {
+  return frame.type === 'response' && (frame.isError === true || frame.errorCode !== undefined)
+}
+
+function addTool(tally: Tally, name: string): void {
+  if (tally.tools.size < MAX_TOOLS) tally.tools.add(name)
+}
+
+export function addTally(into: Tally, from: Tally): void {
+  into.frames += from.frames
+  into.calls += from.calls
+  into.errors += from.errors
+  into.failed = Math.max(into.failed, from.failed)
+  into.denials += from.denials
+  into.bytes += from.bytes
+  if (from.started < into.started) into.started = from.started
+  if (from.last > into.last) into.last = from.last
+  into.first = Math.min(into.first, from.first)
+  into.newest = Math.max(into.newest, from.newest)
+  into.ended = Math.max(into.ended, from.ended)
+  for (const tool of from.tools) addTool(into, tool)
+}
+
+/** Errors of one exchange: its error answers, or the exchange itself when it failed without one. */
+export function errorsOf(tally: { readonly errors: number; readonly failed: number }): number {
+  return tally.errors > 0 ? tally.errors : tally.failed
+}
+
+export function addFacts(facts: SessionFacts, frame: Frame): void {
+  if (frame.kind === 'session.end') facts.ended = true
+  if (frame.kind === 'exchange.start') {
+    if (frame.client !== undefined) facts.client ??= frame.client
+    if (frame.identity !== undefined) facts.identity ??= frame.identity
+  }
+  if (frame.kind !== 'session.start') return
+  facts.basis ??= frame.basis
+  facts.server ??= frame.server.name
+  if (frame.server.workload !== undefined) facts.workload ??= frame.server.workload
+  if (frame.server.pod !== undefined) facts.pod ??= frame.server.pod
+  if (frame.client !== undefined) facts.client ??= frame.client
+  if (frame.identity !== undefined) facts.identity ??= frame.identity
+}
