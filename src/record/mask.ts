@@ -1,101 +1,257 @@
-/** Takes values out of a message's text before it is recorded. The message itself passes untouched. */
+/**
+ * Takes values out of JSON text before it is recorded. What stands in their place is a JSON string, so the text stays JSON.
+ * The stream masker works on the text alone: it needs neither valid JSON nor the whole of it, and holds no value.
+ */
 
-/** Replaces ranges (a JSON string with its quotes each, ascending) by a JSON string. */
-export function maskText(text: string, ranges: readonly { readonly start: number; readonly end: number }[], replacement: string): string {
+export interface TextRange {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * Replaces each range (a JSON value, with its quotes) by a JSON string.
+ * @param replacement the string's content, not quoted; a function gives each range its own
+ */
+export function maskText(text: string, ranges: readonly TextRange[], replacement: string | ((range: TextRange) => string)): string {
   let masked = ''
-  let at = 0
-  for (const { start, end } of ranges) {
-    masked += text.slice(at, start) + JSON.stringify(replacement)
-    at = end
+  let done = 0
+  for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
+    // Ranges that overlap: what one has covered is gone, and the rest of the other must go too.
+    if (range.start >= done) masked += text.slice(done, range.start) + JSON.stringify(typeof replacement === 'string' ? replacement : replacement(range))
+    done = Math.max(done, range.end)
   }
-  return masked + text.slice(at)
+  return masked + text.slice(done)
+}
+
+/** A keyed hash that takes its input in pieces. */
+export interface StreamHash {
+  update(text: string): void
+  /** Hex. */
+  digest(): string
 }
 
 export interface StreamMasker {
+  /** The text so far with the values of the keys masked. Gives out everything but a value that has not ended. */
   push(text: string): string
-  /** What was held back because it could have been the beginning of a key. */
+  /** The text has ended. A value that had not is masked up to here. */
   flush(): string
+  /** The first 64 values that were masked. `chars` and the hash cover the source text between the quotes, or all of it for an object or array. */
+  readonly masked: readonly MaskedValue[]
+  /** How many were masked. */
+  readonly count: number
 }
 
-/** What stands in the place of a value masked in a stream. */
-export const STREAM_MASK = '"steno:masked"'
+export interface MaskedValue {
+  readonly key: string
+  readonly chars: number
+  /** Absent without a hash, or when the text ended within the value. */
+  readonly hmac?: string
+}
+
+const MAX_LISTED = 64
+/** In place of a value of which no hash is known. */
+const MASK = 'steno:masked'
 
 /**
- * Masks the string values of some keys in JSON text that passes in parts, at any depth. Lexical: it knows strings and escapes, not structure,
- * which errs towards masking. Holds back at most a key's length and the white space after it.
+ * Masks the values (strings, objects, arrays) of keys wherever they stand, also inside damaged JSON, also cut anywhere.
+ * @param options.keys names of keys; they may be written with escapes in the text
+ * @param options.hmac begins a hash for one value; without it, `"steno:masked"` stands for the value
  */
-export function createStreamMasker(options: { readonly keys: readonly string[] }): StreamMasker {
-  const quoted = options.keys.map(key => JSON.stringify(key))
-  const longest = Math.max(...quoted.map(key => key.length))
-  let held = ''
-  let inside = false
-  let escaped = false
+export function createStreamMasker(options: { readonly keys: readonly string[]; readonly hmac?: () => StreamHash }): StreamMasker {
+  return new Masker(options.keys, options.hmac)
+}
 
-  /** Skips the rest of a masked value; gives the index after its closing quote, or -1 when the text ends inside. */
-  const skipValue = (text: string, from: number): number => {
-    for (let i = from; i < text.length; i++) {
-      const code = text.charCodeAt(i)
-      if (escaped) escaped = false
-      else if (code === 0x5c) escaped = true
-      else if (code === 0x22) return i + 1
-    }
-    return -1
+/**
+ * text: anything. key: after a quote that may open one of the keys. colon, value: after such a key. inside: in a value that is masked.
+ */
+type State = 'text' | 'key' | 'colon' | 'value' | 'inside'
+
+class Masker implements StreamMasker {
+  readonly masked: MaskedValue[] = []
+  count = 0
+  private readonly keys: readonly string[]
+  private readonly hmac: (() => StreamHash) | undefined
+  private readonly maxKey: number
+  private state: State = 'text'
+  /** The character before was a backslash that escapes the next. */
+  private escape = false
+  private candidate = ''
+  private key = ''
+  private hash: StreamHash | undefined
+  private chars = 0
+  /** The masked value is an object or an array; then its open brackets, and whether a string in it is open. */
+  private structure = false
+  private depth = 0
+  private inString = false
+
+  constructor(keys: readonly string[], hmac: (() => StreamHash) | undefined) {
+    this.keys = keys
+    this.hmac = hmac
+    // Every character may be written as \uXXXX.
+    this.maxKey = Math.max(0, ...keys.map(key => key.length)) * 6
   }
-  const pass = (text: string, final: boolean): string => {
+
+  push(text: string): string {
     let out = ''
-    let at = 0
-    while (at < text.length) {
-      if (inside) {
-        const end = skipValue(text, at)
-        if (end < 0) return out
-        inside = false
-        at = end
-        continue
-      }
-      const next = nearest(text, at, quoted)
-      if (next === undefined) {
-        const keep = final ? text.length : Math.max(at, text.length - longest)
-        out += text.slice(at, keep)
-        held = text.slice(keep)
-        return out
-      }
-      const value = /^\s{0,64}:\s{0,64}("?)/.exec(text.slice(next.end, next.end + 160))
-      if (value === null || value[1] === '') {
-        const undecided = !final && /^\s{0,64}(?::\s{0,64})?$/.test(text.slice(next.end))
-        out += text.slice(at, undecided ? next.start : next.end)
-        if (undecided) {
-          held = text.slice(next.start)
-          return out
+    let from = 0
+    let pos = 0
+    while (pos < text.length) {
+      switch (this.state) {
+        case 'text':
+          pos = this.passToQuote(text, pos)
+          break
+        case 'key':
+          pos = this.passKey(text, pos)
+          break
+        case 'colon':
+        case 'value': {
+          const code = text.charCodeAt(pos)
+          if (code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09) {
+            pos++
+          } else if (this.state === 'colon' && code === 0x3a) {
+            this.state = 'value'
+            pos++
+          } else if (this.state === 'value' && (code === 0x22 || code === 0x7b || code === 0x5b)) {
+            out += text.slice(from, pos)
+            pos = this.beginValue(text, pos)
+            from = pos
+          } else {
+            this.state = 'text'
+          }
+          break
         }
-        at = next.end
-        continue
+        case 'inside': {
+          const end = this.passValue(text, pos)
+          const closingQuote = end !== undefined && !this.structure ? 1 : 0
+          this.cover(text.slice(pos, (end ?? text.length) - closingQuote))
+          pos = end ?? text.length
+          from = pos
+          if (end !== undefined) out += this.endValue(true)
+          break
+        }
       }
-      out += text.slice(at, next.end + value[0].length - 1) + STREAM_MASK
-      inside = true
-      escaped = false
-      at = next.end + value[0].length
     }
+    return this.state === 'inside' ? out : out + text.slice(from)
+  }
+
+  flush(): string {
+    const out = this.state === 'inside' ? this.endValue(false) : ''
+    this.state = 'text'
+    this.escape = false
     return out
   }
-  return {
-    push: text => {
-      const joined = held + text
-      held = ''
-      return pass(joined, false)
-    },
-    flush: () => {
-      const rest = held
-      held = ''
-      return pass(rest, true)
-    },
+
+  private passToQuote(text: string, start: number): number {
+    const quote = nextPlainQuote(text, start, this.escape)
+    this.escape = quote.escape
+    if (quote.at < 0) return text.length
+    this.state = 'key'
+    this.candidate = ''
+    return quote.at + 1
+  }
+
+  /** Any quote may open a key: in damaged text nobody knows which ones do. */
+  private passKey(text: string, start: number): number {
+    let pos = start
+    for (; pos < text.length; pos++) {
+      const code = text.charCodeAt(pos)
+      if (this.escape) {
+        this.escape = false
+      } else if (code === 0x5c) {
+        this.escape = true
+      } else if (code === 0x22) {
+        const key = this.matches()
+        this.candidate = ''
+        if (key !== undefined) {
+          this.key = key
+          this.state = 'colon'
+        }
+        return pos + 1
+      }
+      this.candidate += text[pos]
+      if (this.candidate.length > this.maxKey) {
+        this.state = 'text'
+        this.candidate = ''
+        return pos + 1
+      }
+    }
+    return pos
+  }
+
+  private matches(): string | undefined {
+    const { candidate } = this
+    if (!candidate.includes('\\')) return this.keys.find(key => key === candidate)
+    try {
+      const decoded: unknown = JSON.parse(`"${candidate}"`)
+      return this.keys.find(key => key === decoded)
+    } catch {
+      return undefined
+    }
+  }
+
+  private beginValue(text: string, pos: number): number {
+    this.state = 'inside'
+    this.chars = 0
+    this.hash = this.hmac?.()
+    this.structure = text.charCodeAt(pos) !== 0x22
+    this.depth = 0
+    this.inString = false
+    // A string's quotes are not part of what is hashed; an object's bracket is, so passValue reads it.
+    return this.structure ? pos : pos + 1
+  }
+
+  /** @returns position after the value, undefined when it goes on */
+  private passValue(text: string, start: number): number | undefined {
+    if (!this.structure) {
+      const quote = nextPlainQuote(text, start, this.escape)
+      this.escape = quote.escape
+      return quote.at < 0 ? undefined : quote.at + 1
+    }
+    for (let pos = start; pos < text.length; pos++) {
+      if (this.inString) {
+        const quote = nextPlainQuote(text, pos, this.escape)
+        this.escape = quote.escape
+        if (quote.at < 0) return undefined
+        pos = quote.at
+        this.inString = false
+        continue
+      }
+      const code = text.charCodeAt(pos)
+      if (code === 0x22) this.inString = true
+      else if (code === 0x7b || code === 0x5b) this.depth++
+      else if ((code === 0x7d || code === 0x5d) && --this.depth === 0) return pos + 1
+    }
+    return undefined
+  }
+
+  private cover(text: string): void {
+    this.chars += text.length
+    this.hash?.update(text)
+  }
+
+  private endValue(whole: boolean): string {
+    const hmac = whole ? this.hash?.digest() : undefined
+    this.hash = undefined
+    this.state = 'text'
+    this.escape = false
+    this.count++
+    if (this.masked.length < MAX_LISTED) this.masked.push(hmac === undefined ? { key: this.key, chars: this.chars } : { key: this.key, chars: this.chars, hmac })
+    return JSON.stringify(hmac === undefined ? MASK : `steno:hmac:${hmac}`)
   }
 }
 
-function nearest(text: string, from: number, needles: readonly string[]): { start: number; end: number } | undefined {
-  let best: { start: number; end: number } | undefined
-  for (const needle of needles) {
-    const start = text.indexOf(needle, from)
-    if (start >= 0 && (best === undefined || start < best.start)) best = { start, end: start + needle.length }
+/** Next quote that no backslash escapes; `escape` says whether the character before `start`, and the last one of the text, is an escaping backslash. */
+function nextPlainQuote(text: string, start: number, escape: boolean): { readonly at: number; readonly escape: boolean } {
+  let from = start
+  if (escape && from < text.length) from++
+  for (;;) {
+    const at = text.indexOf('"', from)
+    const end = at < 0 ? text.length : at
+    let slashes = 0
+    while (end - slashes > from && text.charCodeAt(end - slashes - 1) === 0x5c) slashes++
+    const escaped = slashes % 2 === 1
+    if (at < 0) return { at: -1, escape: start >= text.length ? escape : escaped }
+    if (!escaped) return { at, escape: false }
+    from = at + 1
   }
-  return best
 }

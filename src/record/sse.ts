@@ -97,7 +97,7 @@ class Tap implements SseTap {
         if (chunk[pos] === LF) {
           pos++
           if (!this.hasFields && !this.inParts) this.emitQuiet(pos, 0, 0)
-          else if (pos >= stop) this.emitFull(pos)
+          else this.emitFull(pos)
           continue
         }
       }
@@ -116,7 +116,7 @@ class Tap implements SseTap {
         else if (chunk[pos] === LF) pos++
       }
       this.endLine(pos)
-      if (pos >= stop && this.from + this.max - this.held.length <= pos) this.emitFull(pos)
+      this.emitFull(pos)
     }
     this.held.append(chunk.subarray(this.from))
     if (this.single !== undefined) this.store(EMPTY)
@@ -207,8 +207,10 @@ class Tap implements SseTap {
 
   /** The line is over; `to` is where the next one begins. */
   private endLine(to: number): void {
-    const blank = this.place === 'start' && (this.bomBytes === 0 || this.bomBytes === BOM.length)
+    const halfBom = this.bomBytes > 0 && this.bomBytes < BOM.length
     this.bomBytes = BOM.length
+    if (halfBom) this.name = '\ufffd'
+    const blank = this.place === 'start' && !halfBom
     if (blank) {
       this.endBlock(to)
       return

@@ -1,79 +1,86 @@
-/** Bytes to exact text, whole or in parts. Text only where it gives the same bytes back. */
+/** Bytes to text and back only where nothing is lost: what is not valid UTF-8 stays bytes. */
 
-export type Utf8Part = { readonly text: string; readonly bytes?: never } | { readonly bytes: Uint8Array; readonly text?: never }
+import { ByteStore } from './byte-store.ts'
 
-/** The text of bytes, BOM included, or undefined when they are not valid UTF-8. */
+// Not streaming, so it keeps nothing from one call to the next.
+const EXACT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Text that encodes to exactly these bytes (a BOM stays), or undefined when they are not UTF-8. */
 export function decodeExact(bytes: Uint8Array): string | undefined {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return EXACT.decode(bytes)
   } catch {
     return undefined
   }
 }
 
+/** A stretch of a body: `text` when its bytes are valid UTF-8, else `bytes`. `size` is in bytes. */
+export type Utf8Part = { readonly text: string; readonly size: number } | { readonly bytes: Uint8Array; readonly size: number }
+
 export interface Utf8Parts {
-  /** Takes bytes and gives the parts that are complete: each at most `partBytes` long and never ending inside a code point. */
-  push(chunk: Uint8Array): Utf8Part[]
-  /** All that can be decoded now; up to 3 bytes of an unfinished code point stay. */
-  flush(): Utf8Part[]
-  /** The rest, whatever it is. */
-  end(): Utf8Part[]
-  /** Bytes taken but not given out. */
-  readonly held: number
+  /** @returns parts of about `partBytes` that are complete by now */
+  push(chunk: Uint8Array): readonly Utf8Part[]
+  /** What is held, except for the beginning of a code point (at most 3 bytes). */
+  flush(): readonly Utf8Part[]
+  /** What is held, all of it. */
+  end(): readonly Utf8Part[]
 }
 
+/** Cuts a body into parts, never inside a code point. @param options.partBytes largest part, at least 4 */
 export function createUtf8Parts(options: { readonly partBytes: number }): Utf8Parts {
-  let pending: Uint8Array = new Uint8Array(0)
+  const partBytes = Math.floor(options.partBytes)
+  // A code point has up to 4 bytes: with less room no cut could fall between two of them.
+  if (!(partBytes >= 4)) throw new TypeError('partBytes must be at least 4')
+  const held = new ByteStore()
 
-  const emit = (bytes: Uint8Array): Utf8Part => {
-    const text = decodeExact(bytes)
-    return text === undefined ? { bytes } : { text }
-  }
-  const take = (all: boolean): Utf8Part[] => {
-    const parts: Utf8Part[] = []
-    while (pending.length > 0) {
-      const limit = Math.min(pending.length, options.partBytes)
-      const cut = limit < pending.length || !all ? limit - unfinished(pending, limit) : limit
-      // Only an unfinished sequence is left. It cannot grow past 3 bytes, so the next call decides.
-      if (cut === 0) break
-      parts.push(emit(pending.subarray(0, cut)))
-      pending = pending.subarray(cut)
-    }
-    return parts
-  }
   return {
-    push: chunk => {
-      pending = pending.length === 0 ? chunk : join(pending, chunk)
+    push(chunk) {
       const parts: Utf8Part[] = []
-      while (pending.length >= options.partBytes) {
-        const cut = options.partBytes - unfinished(pending, options.partBytes)
-        parts.push(emit(pending.subarray(0, cut)))
-        pending = pending.subarray(cut)
+      let pos = 0
+      while (held.length + chunk.length - pos > partBytes) {
+        const room = partBytes - held.length
+        const full = gather(held, chunk.subarray(pos, pos + room))
+        pos += room
+        const cut = boundary(full)
+        parts.push(toPart(full.subarray(0, cut)))
+        held.append(full.subarray(cut))
       }
+      held.append(chunk.subarray(pos))
       return parts
     },
-    flush: () => take(false),
-    end: () => take(true),
-    get held() {
-      return pending.length
+    flush() {
+      const all = held.take()
+      const cut = boundary(all)
+      held.append(all.subarray(cut))
+      return cut === 0 ? [] : [toPart(all.subarray(0, cut))]
+    },
+    end() {
+      const all = held.take()
+      return all.length === 0 ? [] : [toPart(all)]
     },
   }
 }
 
-function join(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const both = new Uint8Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
+function gather(held: ByteStore, more: Uint8Array): Uint8Array {
+  if (held.length === 0) return more
+  held.append(more)
+  return held.take()
 }
 
-/** How many bytes before `end` begin a code point that `end` cuts: 0 to 3. */
-function unfinished(bytes: Uint8Array, end: number): number {
-  for (let back = 1; back <= 3 && back <= end; back++) {
-    const byte = bytes[end - back] ?? 0
-    if ((byte & 0xc0) === 0x80) continue
-    const needs = byte >= 0xf0 && byte < 0xf8 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1
-    return byte < 0xf8 && needs > back ? back : 0
+function toPart(bytes: Uint8Array): Utf8Part {
+  const text = decodeExact(bytes)
+  return text === undefined ? { bytes, size: bytes.length } : { text, size: bytes.length }
+}
+
+/** Where to cut so that a code point that is still incomplete at the end stays whole: the length, or up to 3 less. */
+function boundary(bytes: Uint8Array): number {
+  for (let back = 1; back <= 3 && back <= bytes.length; back++) {
+    const byte = bytes[bytes.length - back] ?? 0
+    if (byte < 0x80) break
+    if (byte < 0xc0) continue
+    const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
+    // 0xf8 and above begin nothing: the part is not text anyway.
+    return needed > back && byte < 0xf8 ? bytes.length - back : bytes.length
   }
-  return 0
+  return bytes.length
 }
