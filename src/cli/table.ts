@@ -8,6 +8,8 @@ const GAP = '   '
 export interface Column<T> {
   readonly title: string
   readonly cell: (item: T) => string | number | undefined
+  /** In place of `cell` with `-o wide`. */
+  readonly wideCell?: (item: T) => string | number | undefined
   /** Only with `-o wide`. */
   readonly wide?: true
   /** Longest content in columns; the rest is cut. With `-o wide` nothing is cut. */
@@ -33,7 +35,7 @@ export function createTable<T>(sample: readonly T[], options: TableOptions<T>): 
   const wide = options.wide === true
   const columns = options.columns.filter(column => wide || column.wide !== true)
   const text = (column: Column<T>, item: T): string => {
-    const value = column.cell(item)
+    const value = (wide ? (column.wideCell ?? column.cell) : column.cell)(item)
     const shown = value === undefined || value === '' ? '<none>' : printable(String(value))
     return column.max === undefined || wide ? shown : fit(shown, column.max)
   }

@@ -1,0 +1,36 @@
+/** Flags whose text means something: checked once, with the flag named in the message. */
+
+import { StenoError } from '../errors.ts'
+import { parseQuery } from '../record/query.ts'
+import type { Query } from '../record/query.ts'
+import { parseDurationMs, parseSinceMs } from './quantity.ts'
+
+export function sinceFlag(text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined
+  const ms = parseSinceMs(text, now)
+  if (ms === undefined) throw new StenoError('usage.invalid', `--since '${text}' is neither a time span like 90m or 2d nor a time like 2026-11-20T08:00:00Z`)
+  return ms
+}
+
+export function durationFlag(flag: string, text: string): number {
+  const ms = parseDurationMs(text)
+  if (ms === undefined) throw new StenoError('usage.invalid', `${flag} '${text}' is no time span; write one like 500ms, 2s or 1m30s`)
+  return ms
+}
+
+export function countFlag(flag: string, text: string): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count) || count < 1) throw new StenoError('usage.invalid', `${flag} '${text}' is no whole number above 0`)
+  return count
+}
+
+/** Several queries as one: all must hold. */
+export function queryFlags(flags: readonly (readonly [flag: string, text: string | undefined])[]): Query {
+  const terms = flags.flatMap(([flag, text]) => {
+    if (text === undefined) return []
+    const parsed = parseQuery(text)
+    if ('reason' in parsed) throw new StenoError('usage.invalid', `${flag}: ${parsed.reason}`)
+    return parsed.query.terms
+  })
+  return { terms }
+}
