@@ -72,6 +72,7 @@ class Masker implements StreamMasker {
   private readonly keys: readonly string[]
   private readonly hmac: (() => StreamHash) | undefined
   private readonly maxKey: number
+  private readonly firsts: readonly number[]
   private state: State = 'text'
   /** The character before was a backslash that escapes the next. */
   private escape = false
@@ -89,6 +90,7 @@ class Masker implements StreamMasker {
     this.hmac = hmac
     // Every character may be written as \uXXXX.
     this.maxKey = Math.max(0, ...keys.map(key => key.length)) * 6
+    this.firsts = keys.map(key => key.charCodeAt(0))
   }
 
   push(text: string): string {
@@ -167,6 +169,9 @@ class Masker implements StreamMasker {
           this.state = 'colon'
         }
         return pos + 1
+      } else if (this.candidate === '' && !this.firsts.includes(code)) {
+        this.state = 'text'
+        return pos
       }
       this.candidate += text[pos]
       if (this.candidate.length > this.maxKey) {

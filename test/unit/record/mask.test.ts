@@ -1,0 +1,93 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { createStreamMasker, maskText } from '../../../src/record/mask.ts'
+import type { StreamHash } from '../../../src/record/mask.ts'
+
+const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
+const keys = ['requestState']
+
+/** Not a hash: shows what was fed to it. */
+function shown(): StreamHash {
+  let text = ''
+  return { update: more => { text += more }, digest: () => encodeURIComponent(text) }
+}
+
+function mask(text: string, cuts: readonly number[], hmac?: () => StreamHash): string {
+  const masker = createStreamMasker(hmac === undefined ? { keys } : { keys, hmac })
+  const at = [0, ...cuts.map(cut => cut % (text.length + 1)).toSorted((a, b) => a - b), text.length]
+  return at.slice(1).map((to, i) => masker.push(text.slice(at[i], to))).join('') + masker.flush()
+}
+
+function everywhere(text: string, check: (masked: string) => void): void {
+  for (let cut = 0; cut <= text.length; cut++) check(mask(text, [cut]))
+  check(mask(text, Array.from({ length: text.length }, (_, i) => i)))
+}
+
+/** Masks by parsing. */
+function reference(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(reference)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]: [string, unknown]) => [key, key === 'requestState' && (typeof inner === 'string' || (typeof inner === 'object' && inner !== null)) ? 'steno:masked' : reference(inner)]))
+}
+
+describe('maskText()', () => {
+  it('replaces each range by a JSON string', () => {
+    const text = '{"a":"one","b":["two",3]}'
+    expect(maskText(text, [{ start: 15, end: 24 }, { start: 5, end: 10 }], 'x"')).equal('{"a":"x\\"","b":"x\\""}')
+    expect(maskText(text, [{ start: 5, end: 10 }], range => text.slice(range.start + 1, range.end - 1).toUpperCase())).equal('{"a":"ONE","b":["two",3]}')
+    expect(maskText(text, [], 'x')).equal(text)
+  })
+
+  it('lets nothing of a range through when ranges overlap', () => {
+    expect(maskText('abcdefgh', [{ start: 1, end: 4 }, { start: 2, end: 6 }, { start: 3, end: 4 }], 'x')).equal('a"x"gh')
+  })
+})
+
+describe('createStreamMasker()', () => {
+  it('masks the value wherever the text is cut', () => {
+    everywhere('{"a":"requestState","requestState" :\n "se\\"cr\\\\","b":"\\\\","c":1}', masked => expect(masked).equal('{"a":"requestState","requestState" :\n "steno:masked","b":"\\\\","c":1}'))
+    everywhere('{"result":{"request\\u0053tate":"secret","x":"y"}}', masked => expect(masked).equal('{"result":{"request\\u0053tate":"steno:masked","x":"y"}}'))
+    everywhere('{"requestState":{"a":["]}\\"",{}]},"b":2}', masked => expect(masked).equal('{"requestState":"steno:masked","b":2}'))
+  })
+
+  it('leaves alone what only looks like the key', () => {
+    for (const text of ['{"text":"{\\"requestState\\":\\"no\\"}"}', '{"requestState":null}', '{"requestState":5}', '["requestState","x"]', '{"requestStates":"x"}', '{"xrequestState":"x"}', '{"requestState"', '']) everywhere(text, masked => expect(masked).equal(text))
+  })
+
+  it('masks also in damaged text, and to its end when the value does not end', () => {
+    expect(mask('"{"requestState":"secret","x":1}', [])).equal('"{"requestState":"steno:masked","x":1}')
+    everywhere('{"requestState":"secret', masked => expect(masked).equal('{"requestState":"steno:masked"'))
+    everywhere('{"requestState":["secret"', masked => expect(masked).equal('{"requestState":"steno:masked"'))
+  })
+
+  it('feeds the source between the quotes to the hash, however it is cut', () => {
+    const text = '[{"requestState":"a\\"b"},{"requestState":{"c":1}}]'
+    for (let cut = 0; cut <= text.length; cut++) expect(mask(text, [cut], shown)).equal(`[{"requestState":"steno:hmac:a%5C%22b"},{"requestState":"steno:hmac:%7B%22c%22%3A1%7D"}]`)
+    const masker = createStreamMasker({ keys, hmac: shown })
+    masker.push(text)
+    expect(masker.masked).deep.equal([{ key: 'requestState', chars: 4, hmac: 'a%5C%22b' }, { key: 'requestState', chars: 7, hmac: '%7B%22c%22%3A1%7D' }])
+  })
+
+  it('masks what a parser would mask when the text is JSON', () => {
+    const json = fc.letrec<{ value: unknown }>(tie => ({ value: fc.oneof({ maxDepth: 4 }, fc.string({ unit: 'binary' }), fc.constantFrom('requestState', '"requestState":"x"', '\\', '"'), fc.integer(), fc.constant(null), fc.array(tie('value'), { maxLength: 3 }), fc.dictionary(fc.oneof(fc.constant('requestState'), fc.string()), tie('value'), { maxKeys: 3, noNullPrototype: true })) })).value
+    fc.assert(
+      fc.property(json, fc.integer({ min: 0, max: 2 }), fc.array(fc.nat(), { maxLength: 8 }), (value, indent, cuts) => {
+        const text = JSON.stringify(value, undefined, indent)
+        expect(JSON.parse(mask(text, cuts))).deep.equal(reference(JSON.parse(text)))
+      }),
+      runs,
+    )
+  })
+
+  it('takes long values, long strings and runs of backslashes in linear time, and lists a bounded number of values', () => {
+    const masker = createStreamMasker({ keys })
+    let length = masker.push('{"requestState":"').length
+    for (let i = 0; i < 100; i++) length += masker.push('\\\\'.repeat(100_000)).length
+    length += masker.push(`","x":"${'\\"'.repeat(1_000_000)}`).length
+    expect(length).lessThan(2_100_000)
+    masker.push('"')
+    masker.push('"requestState":"x",'.repeat(1000))
+    expect(masker.count).equal(1001)
+    expect(masker.masked).length(64)
+  })
+})
