@@ -4,12 +4,13 @@ import { StenoError } from '../errors.ts'
 import { joinBody } from '../record/body-text.ts'
 import type { JoinedBody } from '../record/body-text.ts'
 import type { Frame, FrameOf } from '../record/frame.ts'
+import { indentJson } from '../record/indent-json.ts'
 import type { SessionSummary } from '../record/recording.ts'
 import { parseFrameRef } from './frame-ref.ts'
 import { programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import type { OutputOptions } from './output.ts'
-import { printableJson, printableLines } from './printable.ts'
+import { escapeJson, printableJson, printableLines } from './printable.ts'
 import { sizeText } from './quantity.ts'
 import { framesOf, sessionOf, withSource } from './source.ts'
 import type { Source, SourceOptions } from './source.ts'
@@ -22,8 +23,10 @@ export interface FrameOptions extends SourceOptions, OutputOptions {
 }
 
 /** @param names session and frame; the frame alone where the source holds one session */
-export async function runFrame(names: readonly [string, string?], options: FrameOptions, io: CliIo): Promise<ExitCode> {
-  const [id, ref] = names[1] === undefined ? [undefined, names[0]] : [names[0], names[1]]
+export async function runFrame(names: readonly string[], options: FrameOptions, io: CliIo): Promise<ExitCode> {
+  const ref = names.at(-1)
+  if (ref === undefined || names.length > 2) throw new StenoError('usage.invalid', `name a session and a frame: '${programName(io)} frame ID WRITER.SEQ'`)
+  const id = names.length === 2 ? names[0] : undefined
   return withSource(options, io, async source => {
     const session = await sessionOf(source, id, options, io)
     const { writer, seq } = parseFrameRef(ref, session)
@@ -90,10 +93,6 @@ function frameLines(frame: Frame, body: JoinedBody | undefined): readonly string
 function bodyText(body: JoinedBody): string {
   if (body.text === undefined) return 'The body is not text; --raw writes its bytes.'
   if (body.text === '') return 'The body is empty.'
-  try {
-    // Pretty means parsed: numbers may lose digits and double keys their first value. `--raw` does not.
-    return printableJson(JSON.parse(body.text), 2)
-  } catch {
-    return printableLines(body.text)
-  }
+  const laidOut = indentJson(body.text)
+  return laidOut === undefined ? printableLines(body.text) : escapeJson(laidOut)
 }

@@ -1,0 +1,149 @@
+/**
+ * The command line: names, flags and help of every command. What a command does is loaded only when it runs, so that `up` starts fast
+ * and `list` loads no HTTP client.
+ */
+
+import { readFileSync } from 'node:fs'
+
+import { Command, CommanderError, Option } from 'commander'
+
+import { reportFailure } from './failure.ts'
+import { programName } from './io.ts'
+import type { CliIo, ExitCode } from './io.ts'
+import type { ListOptions } from './list.ts'
+import { FORMATS } from './output.ts'
+import type { OutputOptions } from './output.ts'
+import type { ExportOptions } from './export.ts'
+import type { FrameOptions } from './frame.ts'
+import type { PlayOptions } from './play.ts'
+import type { ShowOptions } from './show.ts'
+import type { SourceOptions } from './source.ts'
+import type { UpOptions } from './up.ts'
+import type { VerifyOptions } from './verify.ts'
+
+/** Runs one command. Never rejects, never exits: talk goes to `io.stderr`, the rest is the exit code. */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<ExitCode> {
+  let code: ExitCode = 0
+  const program = createProgram(io, result => (code = result))
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return code
+  } catch (error) {
+    // Commander has said its line already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    return reportFailure(error, io)
+  }
+}
+
+function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
+  const name = programName(io)
+  const program = new Command(name)
+    .description('Records the sessions of MCP servers, and reads, replays and verifies the recordings.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help of a command')
+    .showHelpAfterError(`run '${name} --help' for help`)
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => io.stdout.write(text),
+      writeErr: text => io.stderr.write(text),
+      outputError: (text, write) => write(text.trimEnd().endsWith(')') ? text : text.replace(/\n$/, ' (usage.invalid)\n')),
+      getOutHelpWidth: () => io.stdout.columns ?? 80,
+      getErrHelpWidth: () => io.stdout.columns ?? 80,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+  addUp(program, io, done)
+  addReading(program, io, done)
+  addProof(program, io, done)
+  return program
+}
+
+type Done = (code: ExitCode) => void
+
+function addUp(program: Command, io: CliIo, done: Done): void {
+  program
+    .command('up')
+    .description('record an MCP server: put the recorder before it and keep the recordings in a folder')
+    .requiredOption('--upstream <url>', 'where the MCP server is, like http://127.0.0.1:3001/mcp')
+    .option('--archive <dir>', 'folder for recordings', io.env['STENO_ARCHIVE'] ?? './recordings')
+    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive)')
+    .option('--listen <host:port>', 'where clients connect', '127.0.0.1:15080')
+    .option('--admin <host:port>', 'health and metrics', '127.0.0.1:15090')
+    .addOption(new Option('--on-failure <what>', 'when recording is impossible').choices(['block', 'allow']).default('block'))
+    .option('--spool-max <size>', 'most that the spool may take', '512Mi')
+    .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
+    .option('--server-name <name>', 'name of the server in recordings (default: from the URL)')
+    .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(['debug', 'info', 'warn', 'error']).default('info'))
+    .action(async (options: UpOptions) => done(await (await import('./up.ts')).runUp(options, io)))
+}
+
+function addReading(program: Command, io: CliIo, done: Done): void {
+  withOutput(withSourceFlags(program.command('list').description('sessions, newest first')))
+    .option('--workload <name>', 'only of this workload')
+    .option('--tool <name>', 'only those that called this tool')
+    .option('--errors', 'only those with errors')
+    .option('--since <time>', 'only those seen since: 1h, 2d, or 2026-11-20T08:00:00Z')
+    .option('--limit <count>', 'most to list', '100')
+    .option('--after <id>', 'go on after this session')
+    .option('-w, --watch', 'go on and show what changes')
+    .action(async (options: ListOptions) => done(await (await import('./list.ts')).runList(options, io)))
+  withOutput(withSourceFlags(program.command('show').argument('[id]', 'session, or the beginning of its name').description('summary and frames of a session')))
+    .option('--grep <query>', 'only frames that match, like \'tool:search -kind:ntf error "some text"\'')
+    .option('--kind <kind>', 'only this kind: req, res, err, ntf, http, exchange, session, gap')
+    .option('--tool <name>', 'only calls of this tool')
+    .option('--from <side>', 'only what the client, or the server, sent')
+    .option('--paired', 'requests with their answers, one line each')
+    .option('--all', 'every frame, nothing folded or left out')
+    .action(async (id: string | undefined, options: ShowOptions) => done(await (await import('./show.ts')).runShow(id, options, io)))
+  withOutput(withSourceFlags(program.command('frame').usage('[options] [id] <writer.seq>').argument('<names...>', 'session, then frame; SEQ alone where the session has one writer').description('one frame in full')))
+    .option('--raw', 'only the body, exactly as it was recorded')
+    .action(async (names: readonly string[], options: FrameOptions) => done(await (await import('./frame.ts')).runFrame(names, options, io)))
+  withSourceFlags(program.command('play').argument('[id]', 'session').description('play a session in its own time; all lines at once in a pipe'))
+    .option('--speed <factor>', '0.25 to 16', '1')
+    .option('--max-idle <time>', 'longest silence that is played in full; 0s plays all', '2s')
+    .option('--from <place>', 'start at a frame (12, WRITER.12) or an offset (30s, 0:30)')
+    .option('--all', 'every frame, nothing folded or left out')
+    .option('--no-headers', 'leave out the titles of columns')
+    .addOption(colorOption())
+    .addHelpText('after', '\nKeys: space pause · ← → 5 s · shift ← → 10 % · < > slower, faster · s keep or cut silence · q quit')
+    .action(async (id: string | undefined, options: PlayOptions) => done(await (await import('./play.ts')).runPlay(id, options, io)))
+  withOutput(withSourceFlags(program.command('stats').argument('[id]', 'session').description('calls, errors and latency of each tool'))).action(
+    async (id: string | undefined, options: SourceOptions & OutputOptions) => done(await (await import('./stats.ts')).runStats(id, options, io)),
+  )
+}
+
+function addProof(program: Command, io: CliIo, done: Done): void {
+  withSourceFlags(program.command('export').argument('[id]', 'session').description('a session as JSON lines, cleaned of secrets'))
+    .option('--raw', 'exactly as recorded')
+    .option('-o, --output-file <file>', 'write to a new file instead of standard output')
+    .action(async (id: string | undefined, options: ExportOptions) => done(await (await import('./export.ts')).runExport(id, options, io)))
+  withOutput(withSourceFlags(program.command('verify').argument('[id]', 'session; everything when left out').description('recompute every hash and say what that proves')))
+    .option('--anchor <file>', 'heads kept where the recorder cannot write')
+    .option('--require-anchor', 'fail unless the anchor proves the recording')
+    .option('--save-anchor <file>', 'keep the heads of this recording as an anchor')
+    .action(async (id: string | undefined, options: VerifyOptions) => done(await (await import('./verify.ts')).runVerify(id, options, io)))
+}
+
+function withSourceFlags(command: Command): Command {
+  return command
+    .option('--archive <dir>', 'folder of recordings (default: STENO_ARCHIVE, else ./recordings)')
+    .option('-f, --file <file>', 'a segment or an exported file instead; - is standard input')
+}
+
+function withOutput(command: Command): Command {
+  return command
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
+    .option('--no-headers', 'leave out the titles of columns')
+    .addOption(colorOption())
+}
+
+function colorOption(): Option {
+  return new Option('--color <when>', 'colour').choices(['auto', 'always', 'never']).default('auto')
+}
+
+function version(): string {
+  const described: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  return typeof described === 'object' && described !== null && 'version' in described ? String(described.version) : 'unknown'
+}
