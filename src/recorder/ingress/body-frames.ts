@@ -68,7 +68,9 @@ function recordMessage(context: BodyContext, text: string, message: Message, whe
   if (message.requestState !== undefined) {
     const { start, end, value, path } = message.requestState
     const hmac = context.keyedHash(value)
-    body = maskText(source, [{ start: start - message.start, end: end - message.start }], `steno:hmac:${hmac}`)
+    const twice = message.duplicateKeys?.includes('requestState') === true
+    // Which of two equal keys the server takes is its business: then every one is masked, at any depth.
+    body = twice ? maskEverywhere(source) : maskText(source, [{ start: start - message.start, end: end - message.start }], `steno:hmac:${hmac}`)
     masked = [{ path, bytes: Buffer.byteLength(value), hmac }]
     links.push({ type: 'requestState', id: hmac })
   }
@@ -96,6 +98,11 @@ function recordMessage(context: BodyContext, text: string, message: Message, whe
     ...(masked === undefined ? {} : { masked }),
     ...(message.duplicateKeys === undefined || message.duplicateKeys.length === 0 ? {} : { duplicateKeys: message.duplicateKeys }),
   }, bytes)
+}
+
+function maskEverywhere(text: string): string {
+  const masker = createStreamMasker({ keys: ['requestState'] })
+  return masker.push(text) + masker.flush()
 }
 
 type FirstFrame = Parameters<Journal['append']>[0] & { kind: 'mcp' | 'http' }
@@ -172,6 +179,7 @@ export function createStreamedBody(context: BodyContext, options: { readonly mcp
   const masker = createStreamMasker({ keys: ['requestState'] })
   let writer: ReturnType<typeof createPartWriter> | undefined
   let received = 0
+  let recorded = 0
   let head = ''
   let tail = ''
 
@@ -182,7 +190,8 @@ export function createStreamedBody(context: BodyContext, options: { readonly mcp
   }
   const take = (pieces: ReturnType<typeof parts.push>): void => {
     for (const piece of pieces) {
-      if (piece.text === undefined) {
+      recorded += piece.size
+      if ('bytes' in piece) {
         store(masker.flush())
         store(piece.bytes)
         continue
@@ -204,7 +213,7 @@ export function createStreamedBody(context: BodyContext, options: { readonly mcp
       writer?.end(received, options.mcp ? lateFields(head, tail) : undefined)
     },
     get recorded() {
-      return received - parts.held
+      return recorded
     },
   }
 }

@@ -1,0 +1,158 @@
+/**
+ * The listener on the data path: `node:http` in, undici out, `http-proxy` for Upgrade.
+ * Node's defaults that would show (time-outs, header limit, Date) are changed here; what each would do is in `docs/architecture.md`.
+ */
+
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import { connect, isIPv6 } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Pool } from 'undici'
+import { StenoError } from '../../errors.ts'
+import type { Log } from '../../platform/log.ts'
+import { handleExchange } from './exchange.ts'
+import type { ExchangeDeps } from './exchange.ts'
+import { createUpgrade } from './upgrade.ts'
+
+/** Longer than any load balancer in front keeps an idle connection, so that it, not we, closes first. */
+const KEEP_ALIVE_MS = 620_000
+const MAX_HEADER_BYTES = 64 * 1024
+const CONNECT_MS = 10_000
+/** Below Node's own 5 s: an idle connection is dropped before the upstream drops it, since a POST is never sent twice. */
+const UPSTREAM_IDLE_MS = 4_000
+const LOOP_PROBE_MS = 500
+
+export interface Ingress {
+  /** @returns the port that it listens on */
+  start(): Promise<number>
+  /** Stops accepting, closes idle connections, waits for exchanges in flight up to the deadline, then cuts them. */
+  drain(deadlineMs: number): Promise<void>
+}
+
+export interface IngressOptions {
+  readonly host: string
+  readonly port: number
+  readonly upstream: URL
+  readonly log: Log
+  readonly exchange: Omit<ExchangeDeps, 'upstream'>
+}
+
+export function createIngress(options: IngressOptions): Ingress {
+  const pool = new Pool(options.upstream.origin, {
+    pipelining: 1,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: UPSTREAM_IDLE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    connect: { timeout: CONNECT_MS },
+  })
+  const deps: ExchangeDeps = { ...options.exchange, upstream: pool }
+  const sockets = new Set<Socket>()
+  let open = 0
+  let draining = false
+  let onIdle: (() => void) | undefined
+
+  const server: Server = createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: 0,
+    headersTimeout: 60_000,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    noDelay: true,
+  })
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  server.on('request', (req, res) => {
+    open++
+    res.sendDate = false
+    if (draining) res.shouldKeepAlive = false
+    res.once('close', () => {
+      open--
+      if (open === 0) onIdle?.()
+    })
+    handleExchange(req, res, deps)
+  })
+  // Node answers 100 Continue itself before 'request'; nothing to add.
+  server.on('upgrade', createUpgrade({ upstream: options.upstream, exchange: deps, log: options.log }))
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    options.log.info('a request that could not be read was refused', { reason: error.code ?? error.name })
+    deps.observed.blocked('unreadable-request')
+    if (!socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy()
+      return
+    }
+    const [status, text] = error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? [408, 'Request Timeout'] : [400, 'Bad Request']
+    socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  })
+
+  const listen = (): Promise<number> =>
+    new Promise((resolve, reject) => {
+      server.once('error', (cause: NodeJS.ErrnoException) => {
+        const why = cause.code === 'EADDRINUSE' ? 'another program listens there; stop it or choose another port with --listen HOST:PORT' : cause.message
+        reject(new StenoError('listen.failed', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }))
+      })
+      server.listen(options.port, options.host, () => resolve((server.address() as AddressInfo).port))
+    })
+
+  return {
+    start: async () => {
+      const port = await listen()
+      if (await leadsBack(server, options.upstream)) {
+        server.close()
+        throw new StenoError('upstream.loop', `the upstream ${options.upstream.origin} is this recorder itself; give the address of the MCP server with --upstream`)
+      }
+      return port
+    },
+    drain: async deadlineMs => {
+      draining = true
+      server.close()
+      server.closeIdleConnections()
+      if (open > 0) {
+        await new Promise<void>(resolve => {
+          const timer = setTimeout(resolve, deadlineMs)
+          onIdle = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
+      }
+      for (const socket of sockets) socket.destroy()
+      await pool.destroy()
+    },
+  }
+}
+
+/** Connects to the upstream once and looks whether the connection arrives at our own listener: that sees through any name or alias. */
+function leadsBack(server: Server, upstream: URL): Promise<boolean> {
+  return new Promise(resolve => {
+    const host = upstream.hostname.replace(/^\[|\]$/g, '')
+    const probe = connect({ host, port: Number(upstream.port || (upstream.protocol === 'https:' ? 443 : 80)), ...(isIPv6(host) ? { family: 6 } : {}) })
+    const arrived: number[] = []
+    const onConnection = (socket: Socket): void => {
+      arrived.push(socket.remotePort ?? -1)
+      check()
+    }
+    const finish = (loop: boolean): void => {
+      clearTimeout(timer)
+      server.off('connection', onConnection)
+      probe.destroy()
+      resolve(loop)
+    }
+    const check = (): void => {
+      if (probe.localPort !== undefined && arrived.includes(probe.localPort)) finish(true)
+    }
+    const timer = setTimeout(() => finish(false), LOOP_PROBE_MS)
+    server.on('connection', onConnection)
+    probe.on('error', () => finish(false))
+    probe.on('connect', () => {
+      check()
+      // Our own accept comes within the next turns of the loop, if at all.
+      setTimeout(() => finish(false), 20)
+    })
+  })
+}
+
