@@ -1,0 +1,102 @@
+/** `steno up`: recorder and directory sink in one process, in front of one MCP server. */
+
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { StenoError } from '../errors.ts'
+import { systemClock } from '../platform/clock.ts'
+import { createLog } from '../platform/log.ts'
+import { readKey } from '../recorder/keyed-hash.ts'
+import { startRecorder } from '../recorder/recorder.ts'
+import type { Address } from '../recorder/recorder.ts'
+import type { CliIo, ExitCode } from './io.ts'
+
+/** As the command line gives them. */
+export interface UpOptions {
+  readonly upstream: string
+  readonly archive: string
+  readonly spool?: string
+  readonly listen: string
+  readonly admin: string
+  readonly onFailure: string
+  readonly spoolMax: string
+  readonly linger: string
+  readonly serverName?: string
+  readonly keyFile?: string
+  readonly logLevel?: string
+}
+
+const MIN_SPOOL_BYTES = 16 * 1024 * 1024
+const MAX_LINGER_S = 3600
+
+/** Records until the signal; then drains. */
+export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
+  const upstream = parseUpstream(options.upstream)
+  const archive = resolve(options.archive)
+  const level = oneOf('--log-level', options.logLevel ?? 'info', ['debug', 'info', 'warn', 'error'] as const)
+  const log = createLog({ level, write: line => void io.stderr.write(line), now: systemClock.now })
+  const recorder = await startRecorder({
+    version: version(),
+    upstream,
+    listen: parseAddress('--listen', options.listen),
+    admin: parseAddress('--admin', options.admin),
+    serverName: options.serverName ?? upstream.host,
+    spoolDirectory: resolve(options.spool ?? join(archive, '.spool')),
+    spoolMaxBytes: parseSize('--spool-max', options.spoolMax),
+    sink: { type: 'directory', path: archive },
+    lingerMs: parseLinger(options.linger),
+    onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
+    key: readKey(options.keyFile),
+    clock: systemClock,
+    log,
+  })
+  log.info('recording', { url: recorder.url, admin: recorder.adminUrl, upstream: upstream.origin, archive })
+  await new Promise<void>(done => {
+    if (io.signal.aborted) done()
+    else io.signal.addEventListener('abort', () => done(), { once: true })
+  })
+  log.info('stopping: finishing what is in flight, then shipping')
+  const unshipped = await recorder.stop('signal')
+  if (unshipped > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: unshipped })
+  else log.info('stopped: everything is in the archive', { archive })
+  return 0
+}
+
+function parseUpstream(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new StenoError('usage.invalid', `--upstream must be an http or https URL such as http://127.0.0.1:3001/mcp, not ${JSON.stringify(text)}`)
+  if (url.username !== '' || url.password !== '') throw new StenoError('usage.invalid', '--upstream must not carry a user name or password')
+  return url
+}
+
+function parseAddress(flag: string, text: string): Address {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/i.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw new StenoError('usage.invalid', `${flag} must be HOST:PORT such as 127.0.0.1:15080, not ${JSON.stringify(text)}`)
+  const host = match[1] ?? match[2] ?? ''
+  return { host: host === '' ? '127.0.0.1' : host, port }
+}
+
+function parseSize(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)?$/.exec(text)
+  const unit = { Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 }[match?.[2] ?? ''] ?? 1
+  const bytes = Math.floor(Number(match?.[1]) * unit)
+  if (match === null || !Number.isSafeInteger(bytes) || bytes < MIN_SPOOL_BYTES) throw new StenoError('usage.invalid', `${flag} must be a size of at least 16Mi such as 512Mi, not ${JSON.stringify(text)}`)
+  return bytes
+}
+
+function parseLinger(text: string): number {
+  const seconds = Number(text)
+  if (text.trim() === '' || !(seconds >= 0 && seconds <= MAX_LINGER_S)) throw new StenoError('usage.invalid', `--linger must be seconds from 0 to ${MAX_LINGER_S}, not ${JSON.stringify(text)}`)
+  return seconds * 1000
+}
+
+function oneOf<const T extends string>(flag: string, text: string, allowed: readonly T[]): T {
+  const found = allowed.find(each => each === text)
+  if (found === undefined) throw new StenoError('usage.invalid', `${flag} must be one of ${allowed.join(', ')}, not ${JSON.stringify(text)}`)
+  return found
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '0'
+}
