@@ -126,7 +126,7 @@ export function classifyEra(facts: EraFacts): { readonly era: Era; readonly mism
   const methodDiffers = facts.headerMethod !== undefined && trimmed(facts.headerMethod) !== message.method
   if (message.claimed) {
     const era = message.version === undefined || isModernVersion(message.version) ? 'modern' : 'legacy'
-    return { era, mismatch: (header !== undefined && header !== message.version) || methodDiffers }
+    return { era, mismatch: (header !== undefined && header !== message.version) || (methodDiffers && (era === 'modern' || message.type === 'request')) }
   }
   if (!isModernVersion(header)) return { era: 'legacy', mismatch: false }
   return message.type === 'notification' ? { era: 'modern', mismatch: methodDiffers } : { era: 'legacy', mismatch: true }

@@ -1,3 +1,4 @@
+import { classifyInboundRequest } from '@modelcontextprotocol/server'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { classifyEra, scanMessages } from '../../../src/record/jsonrpc.ts'
@@ -228,5 +229,40 @@ describe('classifyEra()', () => {
     expect(era([list, claiming])).equal('modern!')
     expect(era([claiming])).equal('modern!')
     expect(era([list, list])).equal('legacy')
+  })
+
+  it('agrees with the official classification when a message is one that it can classify', () => {
+    const version = fc.constantFrom('2026-07-28', '2027-01-15', '2025-11-25', '1')
+    const meta = fc.record({ 'io.modelcontextprotocol/protocolVersion': version, 'io.modelcontextprotocol/clientCapabilities': fc.constant({}) }, { requiredKeys: [] })
+    const params = fc.record({ protocolVersion: version, _meta: meta }, { requiredKeys: [] })
+    const request = fc.record({ jsonrpc: fc.constant('2.0'), id: fc.constantFrom(0, 'a'), method: fc.constantFrom('initialize', 'tools/list'), params }, { requiredKeys: ['jsonrpc', 'id', 'method'] })
+    const notification = fc.record({ jsonrpc: fc.constant('2.0'), method: fc.constantFrom('notifications/cancelled', 'tools/list'), params }, { requiredKeys: ['jsonrpc', 'method'] })
+    const response = fc.constantFrom({ jsonrpc: '2.0', id: 1, result: {} }, { jsonrpc: '2.0', id: 1, error: { code: 1, message: 'x' } })
+    const message = fc.oneof(request, notification, response)
+    // Within a batch an `initialize` with half a claim counts as claiming officially, and not here: upstream refuses it either way.
+    const batch = fc.array(message, { minLength: 1, maxLength: 2 }).filter(all => !all.some(each => 'method' in each && each.method === 'initialize'))
+    const headers = fc.record({ headerVersion: fc.oneof(version, fc.constant(' 2026-07-28 ')), headerMethod: fc.constantFrom('tools/list', 'initialize') }, { requiredKeys: [] })
+    let compared = 0
+    fc.assert(
+      fc.property(fc.oneof(message, batch), headers, fc.constantFrom('POST', 'GET'), (body, { headerVersion, headerMethod }, method) => {
+        const official = classifyInboundRequest({ httpMethod: method, body, ...(headerVersion === undefined ? {} : { protocolVersionHeader: headerVersion }), ...(headerMethod === undefined ? {} : { mcpMethodHeader: headerMethod }) })
+        const ours = classifyEra({ method, headerVersion, headerMethod, messages: messagesOf(JSON.stringify(body)), batch: Array.isArray(body) })
+        switch (official.kind) {
+          case 'legacy':
+            expect(ours).deep.equal({ era: 'legacy', mismatch: false })
+            break
+          case 'modern':
+            expect(ours).deep.equal({ era: official.classification.era, mismatch: false })
+            break
+          default:
+            // A claim that lacks a key is refused for another reason than a mismatch.
+            if (official.cell.startsWith('envelope-') || official.cell.startsWith('notification-envelope')) return
+            expect(ours.mismatch, official.cell).equal(true)
+        }
+        compared++
+      }),
+      runs,
+    )
+    expect(compared).greaterThan(0)
   })
 })

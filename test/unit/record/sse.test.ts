@@ -161,7 +161,7 @@ describe('createSseTap()', () => {
 
   it('gives an event over the limit in parts, the rest of a cut one as its last part', () => {
     const pieces = tap([bytesOf(`id: 3\ndata: ${'x'.repeat(100)}\ndata: y\n\ndata: z\n\n`)], 40)
-    expect(pieces.map(each => each.kind)).deep.equal(['part', 'part', 'part', 'event'])
+    expect(pieces.map(each => each.kind)).deep.equal(['part', 'part', 'part', 'part', 'event'])
     expect(Math.max(...pieces.map(each => each.bytes.length))).most(40)
     expect(meaning(pieces)).deep.equal({ messages: [{ data: `${'x'.repeat(100)}\ny`, id: '3', event: undefined }, { data: 'z', id: undefined, event: undefined }], quiet: [0, 0] })
     expect(tap([bytesOf(`data: ${'x'.repeat(100)}`)], 40).at(-1)).deep.include({ kind: 'part', last: true, cut: true })
