@@ -15,6 +15,8 @@ import type { Place } from './stored-frames.ts'
 export interface OpenRecording extends Recording {
   /** Where it is read from; `verify` reads it anew from there. */
   readonly archive: Archive
+  /** As `frames`, of one writer only. */
+  framesOf(session: string, writer: string): AsyncIterable<StoredFrame>
   /** What could not be read, in the order of the objects; at most 1000. */
   findings(): readonly Finding[]
 }
@@ -48,6 +50,11 @@ export async function catalogRecording(catalog: Catalog, deps: CatalogRecordingD
       const id = rows.rowOf(session)
       if (id !== undefined) yield* sessionFrames(catalog, rows, { id, name: session })
     },
+    async *framesOf(session, writer) {
+      const rows = await refreshed()
+      const id = rows.rowOf(session)
+      if (id !== undefined) yield* sessionFrames(catalog, rows, { id, name: session, writer })
+    },
     frame: async (writer, seq) => {
       await refreshed()
       return frameAt(catalog, writer, seq)
@@ -61,7 +68,7 @@ export async function catalogRecording(catalog: Catalog, deps: CatalogRecordingD
 
 const PLACE = 'select p.first, p.last, p.at, p.plain, p.sorted, o.name object, w.name writer from place p join object o on o.id = p.object join writer w on w.id = p.writer'
 
-function sessionFrames(catalog: Catalog, rows: SessionRows, session: { readonly id: number; readonly name: string }): AsyncIterable<StoredFrame> {
+function sessionFrames(catalog: Catalog, rows: SessionRows, session: { readonly id: number; readonly name: string; readonly writer?: string }): AsyncIterable<StoredFrame> {
   const { database } = catalog
   const gaps = new Set(rows.gaps(session.id).map(gap => `${gap.seq} ${gap.by}`))
   const places = new Map<string, Row>()
@@ -78,6 +85,7 @@ function sessionFrames(catalog: Catalog, rows: SessionRows, session: { readonly 
   const byWriter = new Map<string, Place[]>()
   for (const row of places.values()) {
     const place = placeOf(row)
+    if (session.writer !== undefined && place.writer !== session.writer) continue
     const known = byWriter.get(place.writer)
     if (known === undefined) byWriter.set(place.writer, [place])
     else known.push(place)

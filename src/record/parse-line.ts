@@ -52,6 +52,7 @@ export type ParsedLine =
 export interface LineHead {
   readonly writer: string
   readonly seq: number
+  readonly time: string
   readonly kind: string
   readonly session?: string
 }
@@ -70,7 +71,7 @@ export function readHead(line: string): LineHead | undefined {
   const found = HEAD.exec(line)
   if (found === null) return undefined
   const session = found[7]
-  const head = { writer: found[1] ?? '', seq: Number(found[2]), kind: found[5] ?? '' }
+  const head = { writer: found[1] ?? '', seq: Number(found[2]), time: found[3] ?? '', kind: found[5] ?? '' }
   return session === undefined ? head : { ...head, session }
 }
 

@@ -1,0 +1,175 @@
+/**
+ * A member's lines as records for checking: what each frame's leaf is, and what segment, seal and index lines claim.
+ * Takes heads from the first bytes of a line and parses only what it must, so that checking costs little more than hashing.
+ */
+
+import { hash } from 'node:crypto'
+
+import { StenoError } from '../errors.ts'
+import type { Frame } from '../record/frame.ts'
+import type { MemberIndex } from '../record/member.ts'
+import { MAX_HEAD_LENGTH, MAX_LINE_LENGTH, parseLine, readHead } from '../record/parse-line.ts'
+import type { ExportLine, ParsedLine } from '../record/parse-line.ts'
+import type { Ordered } from './in-order.ts'
+import type { Part } from './members.ts'
+
+export type CheckRecord = Ordered & { readonly writer: string } & (
+    | { readonly type: 'segment'; readonly previous: Buffer | null }
+    | { readonly type: 'frame'; readonly leaf: Buffer; readonly shown: 'exact' | 'cleaned' | 'leaf'; readonly time?: string; readonly session?: string; readonly frame?: Frame }
+    | { readonly type: 'seal'; readonly head: Buffer | null }
+    | { readonly type: 'fault'; readonly reason: string }
+  )
+
+/** What a member turned out to hold, to be compared with its index. */
+export interface MemberFacts {
+  readonly writers: Set<string>
+  first: number
+  last: number
+  frames: number
+  readonly sessions: Set<string>
+  /** Lines that no reader understands. */
+  unknown: number
+  unknownReason: string
+  future: string | undefined
+}
+
+/** Reads one member's or piece's parts in turn. */
+export class MemberScan {
+  readonly facts: MemberFacts = { writers: new Set(), first: Infinity, last: -1, frames: 0, sessions: new Set(), unknown: 0, unknownReason: '', future: undefined }
+  /** The header of an export: claims about each writer's run. */
+  exported: ExportLine | undefined
+  #segment: { readonly writer: string; readonly firstSeq: number } | undefined
+  /** Next seq that the open segment must hold. */
+  #next = 0
+  #faulty = false
+
+  scan(part: Part): CheckRecord[] {
+    const records: CheckRecord[] = []
+    const { bytes } = part
+    for (let start = 0; start < bytes.length && this.facts.future === undefined; ) {
+      const newline = bytes.indexOf(10, start)
+      const end = newline < 0 ? bytes.length : newline
+      if (end > start) this.#line(bytes, start, end, records)
+      start = end + 1
+    }
+    return records
+  }
+
+  /** The member ended. A segment without its seal lost its end. */
+  close(records: CheckRecord[]): void {
+    if (this.#segment !== undefined) this.#fault(records, this.#next, 'the segment has lost its seal')
+  }
+
+  #line(bytes: Buffer, start: number, end: number, records: CheckRecord[]): void {
+    const head = bytes[start + 2] === 0x77 ? readHead(bytes.toString('latin1', start, Math.min(end, start + MAX_HEAD_LENGTH))) : undefined
+    if (head === undefined || end - start > MAX_LINE_LENGTH) return this.#other(bytes, start, end, records)
+    const line = bytes.subarray(start, end)
+    const { facts } = this
+    facts.writers.add(head.writer)
+    facts.frames++
+    if (head.seq < facts.first) facts.first = head.seq
+    if (head.seq > facts.last) facts.last = head.seq
+    if (head.session !== undefined) facts.sessions.add(head.session)
+    this.#inSegment(head.writer, head.seq, records)
+    const needed = head.kind === 'gap' || head.kind === 'writer.start' || head.kind === 'writer.stop' || head.kind === 'session.end'
+    const parsed = needed ? this.#parse(line.toString('utf8')) : undefined
+    if (parsed !== undefined && parsed.kind !== 'frame') this.#unknown(parsed)
+    records.push({
+      type: 'frame',
+      writer: head.writer,
+      seq: head.seq,
+      rank: 1,
+      leaf: hash('sha256', line, 'buffer'),
+      shown: 'exact',
+      time: head.time,
+      ...(head.session === undefined ? {} : { session: head.session }),
+      ...(parsed?.kind === 'frame' ? { frame: parsed.frame } : {}),
+    })
+  }
+
+  #other(bytes: Buffer, start: number, end: number, records: CheckRecord[]): void {
+    const parsed = end - start > MAX_LINE_LENGTH ? undefined : this.#parse(bytes.toString('utf8', start, end))
+    switch (parsed?.kind) {
+      case 'segment': {
+        const { writer, firstSeq, previous } = parsed.segment
+        this.close(records)
+        this.#segment = { writer, firstSeq }
+        this.#next = firstSeq
+        this.#faulty = false
+        records.push({ type: 'segment', writer, seq: firstSeq, rank: 0, previous: bufferOf(previous) })
+        break
+      }
+      case 'seal':
+        this.#seal(parsed.seal, records)
+        break
+      case 'export':
+        this.exported ??= parsed.header
+        break
+      case 'leaves':
+        for (const [at, leaf] of parsed.leaves.sha256.entries()) {
+          records.push({ type: 'frame', writer: parsed.leaves.writer, seq: parsed.leaves.fromSeq + at, rank: 1, leaf: Buffer.from(leaf, 'hex'), shown: 'leaf' })
+        }
+        break
+      case 'cleaned': {
+        const { frame, leaf } = parsed
+        this.facts.writers.add(frame.writer)
+        records.push({ type: 'frame', writer: frame.writer, seq: frame.seq, rank: 1, leaf: Buffer.from(leaf, 'hex'), shown: 'cleaned', time: frame.time, frame, ...(frame.session === undefined ? {} : { session: frame.session }) })
+        break
+      }
+      default:
+        this.#unknown(parsed)
+    }
+  }
+
+  #unknown(parsed: ParsedLine | undefined): void {
+    this.facts.unknown++
+    if (this.facts.unknownReason === '') this.facts.unknownReason = parsed?.kind === 'unknown' ? parsed.reason : 'a line that is too long'
+  }
+
+  #seal(seal: { readonly writer: string; readonly lastSeq: number; readonly frames: number; readonly head: string | null }, records: CheckRecord[]): void {
+    const segment = this.#segment
+    if (segment !== undefined) {
+      const fits = seal.writer === segment.writer && seal.lastSeq === this.#next - 1 && seal.frames === seal.lastSeq - segment.firstSeq + 1
+      if (!fits) this.#fault(records, Math.min(this.#next, seal.lastSeq), 'the seal does not fit what the segment holds')
+      this.#segment = undefined
+    }
+    records.push({ type: 'seal', writer: seal.writer, seq: seal.lastSeq, rank: 2, head: bufferOf(seal.head) })
+  }
+
+  #inSegment(writer: string, seq: number, records: CheckRecord[]): void {
+    if (this.#segment === undefined) return
+    if (writer === this.#segment.writer && seq === this.#next) this.#next++
+    else this.#fault(records, this.#next, 'altered, moved or follows a removed one', writer)
+  }
+
+  /** A segment counts as faulty once: what follows from the first fault is noise. */
+  #fault(records: CheckRecord[], seq: number, reason: string, writer = this.#segment?.writer): void {
+    if (this.#faulty || writer === undefined) return
+    this.#faulty = true
+    records.push({ type: 'fault', writer, seq, rank: 1, reason })
+  }
+
+  #parse(text: string): ParsedLine | undefined {
+    try {
+      return parseLine(text)
+    } catch (cause) {
+      if (!(cause instanceof StenoError)) throw cause
+      this.facts.future = cause.message
+      return undefined
+    }
+  }
+}
+
+/** What an index says that its member does not hold, or undefined. */
+export function indexProblem(index: MemberIndex, facts: MemberFacts): string | undefined {
+  if (facts.writers.size !== 1 || !facts.writers.has(index.writer)) return 'its index names another writer'
+  if (index.firstSeq !== facts.first || index.lastSeq !== facts.last || index.frames !== facts.frames) return 'its index names other frames'
+  if (index.sessions === 'any') return undefined
+  const same = index.sessions.length === facts.sessions.size && index.sessions.every(session => facts.sessions.has(session))
+  return same ? undefined : 'its index names other sessions'
+}
+
+/** A hash from its hex form. */
+export function bufferOf(hex: string | null): Buffer | null {
+  return hex === null ? null : Buffer.from(hex, 'hex')
+}
