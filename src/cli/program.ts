@@ -42,7 +42,6 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help of a command')
-    .showHelpAfterError(`run '${name} --help' for help`)
     .exitOverride()
     .configureOutput({
       writeOut: text => io.stdout.write(text),
@@ -56,6 +55,8 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
   addUp(program, io, done)
   addReading(program, io, done)
   addProof(program, io, done)
+  program.showHelpAfterError(`run '${name} --help' for help`)
+  for (const command of program.commands) command.showHelpAfterError(`run '${name} ${command.name()} --help' for help`)
   return program
 }
 
@@ -117,7 +118,7 @@ function addReading(program: Command, io: CliIo, done: Done): void {
 function addProof(program: Command, io: CliIo, done: Done): void {
   withSourceFlags(program.command('export').argument('[id]', 'session').description('a session as JSON lines, cleaned of secrets'))
     .option('--raw', 'exactly as recorded')
-    .option('-o, --output-file <file>', 'write to a new file instead of standard output')
+    .option('--output-file <file>', 'write to a new file instead of standard output')
     .action(async (id: string | undefined, options: ExportOptions) => done(await (await import('./export.ts')).runExport(id, options, io)))
   withOutput(withSourceFlags(program.command('verify').argument('[id]', 'session; everything when left out').description('recompute every hash and say what that proves')))
     .option('--anchor <file>', 'heads kept where the recorder cannot write')
