@@ -86,7 +86,7 @@ function frameLines(frame: Frame, body: JoinedBody | undefined): readonly string
   const fields = Object.entries(frame).filter(([key]) => key !== 'body' && key !== 'base64' && key !== 'more' && key !== 'bytes')
   const described = fields.map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)] as const)
   if (body === undefined) return describeLines(described)
-  const size = body.bytes === undefined ? undefined : `${body.bytes} (${sizeText(body.bytes)})`
+  const size = body.bytes === undefined ? undefined : body.bytes < 1000 ? String(body.bytes) : `${body.bytes} (${sizeText(body.bytes)})`
   return [...describeLines([...described, ['bytes', size], ['parts', String(body.parts.length)], ...(body.sha256 === undefined ? [] : [['sha256', body.sha256] as const])]), '', bodyText(body)]
 }
 

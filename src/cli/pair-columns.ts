@@ -4,7 +4,7 @@ import type { SessionSummary } from '../record/recording.ts'
 import type { FrameRef, Row } from '../record/row.ts'
 import { frameNamer } from './frame-ref.ts'
 import { durationText, offsetText } from './quantity.ts'
-import { directionText, errorText, messageText } from './row-columns.ts'
+import { directionText, errorText, messageText, missingAnswer } from './row-columns.ts'
 import type { Column } from './table.ts'
 
 /** Columns for rows of requests. @param all every row of the session, to find the answers in */
@@ -18,13 +18,13 @@ export function pairColumns(session: SessionSummary, all: readonly Row[]): reado
     { title: 'OFFSET', cell: row => `+${offsetText(row.offsetUs)}` },
     { title: 'FROM', cell: directionText },
     { title: 'REQUEST', cell: messageText, max: 36 },
-    { title: 'RESULT', cell: row => resultText(answer(row)), max: 30, tone: row => (answer(row)?.isError === true ? 'bad' : undefined) },
+    { title: 'RESULT', cell: row => resultText(answer(row), session), max: 30, tone: row => (answer(row)?.isError === true ? 'bad' : undefined) },
     { title: 'LATENCY', cell: row => latency(answer(row)) },
   ]
 }
 
-function resultText(answer: Row | undefined): string {
-  if (answer === undefined) return 'no answer'
+function resultText(answer: Row | undefined, session: SessionSummary): string {
+  if (answer === undefined) return missingAnswer(session)
   return answer.isError ? errorText(answer) : 'ok'
 }
 

@@ -21,7 +21,7 @@ export function rowColumns(session: SessionSummary): readonly Column<Row>[] {
     { title: 'KIND', cell: row => row.kind, tone: kindTone },
     { title: 'MESSAGE', cell: messageText, max: 44, tone: row => (row.isError ? 'bad' : undefined) },
     { title: 'SIZE', cell: row => (row.bytes === undefined ? '-' : sizeText(row.bytes)) },
-    { title: 'LATENCY', cell: latencyText },
+    { title: 'LATENCY', cell: row => latencyText(row, session) },
   ]
 }
 
@@ -64,10 +64,15 @@ export function errorText(row: Row): string {
   return row.note === undefined ? code : `${code} ${row.note}`
 }
 
-export function latencyText(row: Row): string {
+function latencyText(row: Row, session: SessionSummary): string {
   if (row.latencyUs !== undefined) return durationText(row.latencyUs)
   if (row.frame.kind === 'exchange.end') return durationText(row.frame.durationUs)
-  return row.pending === true ? 'no answer' : '-'
+  return row.pending === true ? missingAnswer(session) : '-'
+}
+
+/** While a session lives, an answer may yet come. */
+export function missingAnswer(session: SessionSummary): string {
+  return session.state === 'live' ? 'pending' : 'no answer'
 }
 
 export function gapBanner(row: Row): string | undefined {
@@ -85,7 +90,11 @@ export function rowData(row: Row): unknown {
   const { frame, found: _found, folded, pair, quiet: _quiet, ...rest } = row
   const { writer, seq, time, kind: frameKind, exchange, salt: _salt, elapsedUs: _elapsed, session: _session, ...fields } = frame
   return {
-    name: `${writer}.${seq}`, writer, seq, time, frameKind,
+    frame: `${writer}.${seq}`,
+    writer,
+    seq,
+    time,
+    frameKind,
     ...(exchange === undefined ? {} : { exchange }),
     ...(frame.kind === 'mcp' ? {} : fields),
     ...rest,

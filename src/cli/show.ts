@@ -75,7 +75,7 @@ function summaryLines(session: SessionSummary, rows: readonly Row[], io: CliIo):
   const place = [session.workload, session.pod].filter(each => each !== undefined).join(', pod ')
   return describeLines([
     ['Name', session.id],
-    ['State', session.state === 'incomplete' ? 'incomplete (no end was recorded)' : session.state],
+    ['State', session.state === 'incomplete' ? `incomplete (${session.gaps > 0 ? 'something is missing' : 'no end was recorded'})` : session.state],
     ['Basis', session.basis],
     ['Server', session.server === undefined ? undefined : `${session.server}${url}`],
     ...(place === '' ? [] : [['Workload', place] as const]),
@@ -85,7 +85,7 @@ function summaryLines(session: SessionSummary, rows: readonly Row[], io: CliIo):
     ['Duration', durationText(sessionUs(session))],
     ['Calls', `${session.calls}, ${counted(session.errors, 'error')}, ${counted(session.denials, 'denial')}`],
     ['Tools', session.tools.join(', ')],
-    ['Gaps', session.gaps === 0 ? '0' : `${session.gaps} (something is missing)`],
+    ['Gaps', String(session.gaps)],
     ['Frames', `${session.frames} in ${counted(session.exchanges, 'exchange')}, ${sizeText(session.bytes)} of bodies`],
     ['Writers', session.writers.join(', ')],
   ])
