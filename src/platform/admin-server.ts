@@ -1,4 +1,7 @@
-/** The admin port: `/livez`, `/readyz`, `/metrics`. Holds no secret; still, it listens where it is told to and nowhere else. */
+/**
+ * The admin port: `/livez`, `/readyz`, `/metrics`. Holds no secret; still, it listens where it is told to and nowhere else.
+ * It answers about the process only: `/livez` says that the event loop turns, `/readyz` whether a client would be served and recorded.
+ */
 
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'

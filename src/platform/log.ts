@@ -7,6 +7,8 @@ export interface Log {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void
   error(message: string, fields?: Readonly<Record<string, unknown>>): void
+  /** The same log with fields that every line of it carries. */
+  child(fields: Readonly<Record<string, unknown>>): Log
 }
 
 const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
@@ -14,9 +16,14 @@ const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 /** @param write takes a whole line with its newline; `now` is ms since epoch */
 export function createLog(options: { readonly level: LogLevel; readonly write: (line: string) => void; readonly now: () => number }): Log {
   const least = ORDER.indexOf(options.level)
-  const at = (level: LogLevel) => (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-    if (ORDER.indexOf(level) < least) return
-    options.write(`${JSON.stringify({ time: new Date(options.now()).toISOString(), level, msg: message, ...fields })}\n`)
+  const withFields = (own: Readonly<Record<string, unknown>>): Log => {
+    const at = (level: LogLevel) => (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
+      if (ORDER.indexOf(level) < least) return
+      // Time, level and message come last into the object but first on the line: a field cannot pose as them.
+      const head = { time: new Date(options.now()).toISOString(), level, msg: message }
+      options.write(`${JSON.stringify({ ...head, ...own, ...fields, ...head })}\n`)
+    }
+    return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: fields => withFields({ ...own, ...fields }) }
   }
-  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  return withFields({})
 }
