@@ -34,6 +34,8 @@ interface State {
   next: number
   skipping: boolean
   over: boolean
+  /** Status line on the screen now. */
+  status: string
 }
 
 /** Resolves at the end of the recording, on `q`, or on the signal. */
@@ -50,7 +52,7 @@ export async function playOnTerminal(playing: Playing, io: CliIo): Promise<ExitC
       if (key !== undefined) await obey(key, state, { playing, io })
     }
   } finally {
-    clear(io)
+    clear(state, io)
     keys.close()
   }
   return 0
@@ -59,7 +61,7 @@ export async function playOnTerminal(playing: Playing, io: CliIo): Promise<ExitC
 function startOf(playing: Playing, atMs: number): State {
   const playback = playbackOf(playing, playing.maxIdleUs > 0)
   const positionUs = playback.cues[playing.start]?.playUs ?? 0
-  return { playback, next: playing.start, skipping: playing.maxIdleUs > 0, over: false, head: { playing: true, speed: playing.speed, positionUs, atMs, durationUs: playback.durationUs } }
+  return { playback, next: playing.start, skipping: playing.maxIdleUs > 0, over: false, status: '', head: { playing: true, speed: playing.speed, positionUs, atMs, durationUs: playback.durationUs } }
 }
 
 function playbackOf(playing: Playing, skipping: boolean): Playback {
@@ -72,7 +74,7 @@ async function printDue(state: State, playing: Playing, io: CliIo): Promise<void
     const cue = state.playback.cues[state.next]
     const row = playing.rows[state.next]
     state.next += 1
-    clear(io)
+    clear(state, io)
     if (cue?.skippedUs !== undefined && cue.index > playing.start) await write(io.stdout, `${breakLine(cue.skippedUs)}\n`)
     if (row !== undefined) await write(io.stdout, `${playing.line(row)}\n`)
   }
@@ -109,7 +111,7 @@ async function obey(key: Key, state: State, on: { readonly playing: Playing; rea
       const landed = state.playback.indexAt(positionAt(state.head, now))
       // The frame that one lands on is printed; those jumped over are not.
       state.next = Math.max(0, landed)
-      clear(on.io)
+      clear(state, on.io)
       await write(on.io.stdout, `--- at ${offsetText(state.playback.toRecorded(positionAt(state.head, now)))} ---\n`)
     }
   }
@@ -119,10 +121,15 @@ function status(state: State, playing: Playing, io: CliIo): void {
   if (io.stderr.isTTY !== true) return
   const position = state.playback.toRecorded(positionAt(state.head, performance.now()))
   const word = state.head.playing ? 'playing' : 'paused'
-  const text = `${word} ${state.head.speed}x   ${offsetText(position).slice(0, -4)} / ${offsetText(state.playback.recordedUs).slice(0, -4)}   ${state.next} of ${playing.rows.length}   silence ${state.skipping ? 'cut' : 'kept'}   space ← → < > s q`
-  io.stderr.write(`\r\u001b[2K${text.slice(0, (io.stdout.columns ?? 80) - 1)}`)
+  const silence = state.skipping ? '' : '  silence kept'
+  const text = `${word} ${state.head.speed}x  ${offsetText(position).slice(0, -4)} / ${offsetText(state.playback.recordedUs).slice(0, -4)}  ${state.next} of ${playing.rows.length}${silence}   [space ← → < > s q]`.slice(0, (io.stdout.columns ?? 80) - 1)
+  if (text === state.status) return
+  state.status = text
+  io.stderr.write(`\r\u001b[2K${text}`)
 }
 
-function clear(io: CliIo): void {
+/** Takes the status line away, so that a row can stand there. */
+function clear(state: State, io: CliIo): void {
+  state.status = ''
   if (io.stderr.isTTY === true) io.stderr.write('\r\u001b[2K')
 }

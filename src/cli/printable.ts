@@ -42,7 +42,7 @@ function units(found: string): string {
 }
 
 const WIDE = /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u
-const ZERO = /\p{Mark}|[\u200c\u200d\ufe00-\ufe0f]/u
+const ZERO = /\p{Mark}|\u200c|\u200d/u
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\u0000-\u007f]*$/
 
