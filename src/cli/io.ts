@@ -26,3 +26,9 @@ export function nowMs(io: CliIo): number {
 export function programName(io: CliIo): string {
   return (io.env['STENO_INVOKED_AS'] ?? '').startsWith('kubectl-') ? 'kubectl steno' : 'steno'
 }
+
+/** STENO_ARCHIVE, else `./recordings`. */
+export function defaultArchive(io: CliIo): string {
+  const archive = io.env['STENO_ARCHIVE']
+  return archive === undefined || archive === '' ? './recordings' : archive
+}

@@ -38,7 +38,7 @@ type Show = (sessions: readonly SessionSummary[]) => Promise<void>
 
 function redraw(source: Source, watch: Watch, io: CliIo): Show {
   return async sessions => {
-    const room = Math.max(1, (io.stdout.rows ?? 24) - 2)
+    const room = Math.max(1, (io.stdout.rows || 24) - 2)
     const table = { columns: sessionColumns(sessions, () => nowMs(io)), paint: createPaint(watch.options.color, io), wide: watch.options.output === 'wide', headers: watch.options.headers }
     const lines = sessions.length === 0 ? [`no sessions yet in ${printable(source.name)}; waiting`] : [...tableLines(sessions.slice(0, room), table)]
     // Home, each line cleared behind its end, the rest cleared: no flicker.

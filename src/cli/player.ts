@@ -122,7 +122,7 @@ function status(state: State, playing: Playing, io: CliIo): void {
   const position = state.playback.toRecorded(positionAt(state.head, performance.now()))
   const word = state.head.playing ? 'playing' : 'paused'
   const silence = state.skipping ? '' : '  silence kept'
-  const text = `${word} ${state.head.speed}x  ${offsetText(position).slice(0, -4)} / ${offsetText(state.playback.recordedUs).slice(0, -4)}  ${state.next} of ${playing.rows.length}${silence}   [space ← → < > s q]`.slice(0, (io.stdout.columns ?? 80) - 1)
+  const text = `${word} ${state.head.speed}x  ${offsetText(position).slice(0, -4)} / ${offsetText(state.playback.recordedUs).slice(0, -4)}  ${state.next} of ${playing.rows.length}${silence}   [space ← → < > s q]`.slice(0, (io.stdout.columns || 80) - 1)
   if (text === state.status) return
   state.status = text
   io.stderr.write(`\r\u001b[2K${text}`)

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 
 import { reportFailure } from './failure.ts'
-import { programName } from './io.ts'
+import { defaultArchive, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import type { ListOptions } from './list.ts'
 import { FORMATS } from './output.ts'
@@ -47,8 +47,8 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
       writeOut: text => io.stdout.write(text),
       writeErr: text => io.stderr.write(text),
       outputError: (text, write) => write(text.trimEnd().endsWith(')') ? text : text.replace(/\n$/, ' (usage.invalid)\n')),
-      getOutHelpWidth: () => io.stdout.columns ?? 80,
-      getErrHelpWidth: () => io.stdout.columns ?? 80,
+      getOutHelpWidth: () => io.stdout.columns || 80,
+      getErrHelpWidth: () => io.stdout.columns || 80,
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -67,7 +67,7 @@ function addUp(program: Command, io: CliIo, done: Done): void {
     .command('up')
     .description('record an MCP server: put the recorder before it and keep the recordings in a folder')
     .requiredOption('--upstream <url>', 'where the MCP server is, like http://127.0.0.1:3001/mcp')
-    .option('--archive <dir>', 'folder for recordings', io.env['STENO_ARCHIVE'] ?? './recordings')
+    .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
     .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive)')
     .option('--listen <host:port>', 'where clients connect', '127.0.0.1:15080')
     .option('--admin <host:port>', 'health and metrics', '127.0.0.1:15090')
@@ -77,7 +77,7 @@ function addUp(program: Command, io: CliIo, done: Done): void {
     .option('--server-name <name>', 'name of the server in recordings (default: from the URL)')
     .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(['debug', 'info', 'warn', 'error']).default('info'))
-    .action(async (options: UpOptions) => done(await (await import('./up.ts')).runUp(options, io)))
+    .action(async (options: Omit<UpOptions, 'archive'> & { archive?: string }) => done(await (await import('./up.ts')).runUp({ ...options, archive: options.archive ?? defaultArchive(io) }, io)))
 }
 
 function addReading(program: Command, io: CliIo, done: Done): void {

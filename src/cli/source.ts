@@ -8,11 +8,9 @@ import type { RecordingSource } from '../archive/open-recording.ts'
 import { StenoError } from '../errors.ts'
 import type { Frame } from '../record/frame.ts'
 import type { SessionSummary, StoredFrame } from '../record/recording.ts'
-import { nowMs, programName } from './io.ts'
+import { defaultArchive, nowMs, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { createProgress } from './progress.ts'
-
-export const DEFAULT_ARCHIVE = './recordings'
 
 /** Flags that reading commands share, as commander gives them. */
 export interface SourceOptions {
@@ -31,7 +29,7 @@ export interface Source {
 /** Opens the source, runs the command, closes it whatever happens. A signal ends the wait for a source that never comes. */
 export async function withSource(options: SourceOptions, io: CliIo, run: (source: Source) => Promise<ExitCode>): Promise<ExitCode> {
   if (options.archive !== undefined && options.file !== undefined) throw new StenoError('usage.invalid', `--archive and -f name two sources; give one of them`)
-  const name = options.file ?? options.archive ?? archiveOf(io)
+  const name = options.file ?? options.archive ?? defaultArchive(io)
   const from: RecordingSource = options.file === '-' ? { type: 'stream', stream: io.stdin, name: 'standard input' } : await sourceAt(name)
   const opening = openRecording(from, { now: () => nowMs(io), tempDir: tmpdir() })
   const recording = await unlessAborted(opening, io.signal)
@@ -40,11 +38,6 @@ export async function withSource(options: SourceOptions, io: CliIo, run: (source
   } finally {
     await recording.close()
   }
-}
-
-function archiveOf(io: CliIo): string {
-  const archive = io.env['STENO_ARCHIVE']
-  return archive === undefined || archive === '' ? DEFAULT_ARCHIVE : archive
 }
 
 function flagsOf(options: SourceOptions): string {
