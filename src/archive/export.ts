@@ -12,6 +12,7 @@ import { inOrder } from './in-order.ts'
 import { readCheckRecords } from './verify.ts'
 import { planCheck } from './verify-places.ts'
 import type { CheckPlan } from './verify-places.ts'
+import { hexOf } from './verify-records.ts'
 import { WriterCheck } from './writer-check.ts'
 
 export interface SessionExport {
@@ -76,7 +77,7 @@ async function* writerLines(
     for (const record of batch) {
       if (record.type !== 'frame' || record.seq <= last || record.seq > run.lastSeq) continue
       last = record.seq
-      const leaf = record.leaf.toString('hex')
+      const leaf = hexOf(record.leaf)
       if (next.done === true || next.value.frame.seq !== record.seq) {
         const line = leaves.add(record.seq, leaf)
         if (line !== undefined) yield line

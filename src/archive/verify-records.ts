@@ -13,10 +13,15 @@ import type { ExportLine, ParsedLine } from '../record/parse-line.ts'
 import type { Ordered } from './in-order.ts'
 import type { Part } from './members.ts'
 
+/**
+ * A hash as 32 characters of one byte each: `crypto.hash` gives strings faster than buffers, and they compare with `===`.
+ */
+export type Digest = string
+
 export type CheckRecord = Ordered & { readonly writer: string } & (
-    | { readonly type: 'segment'; readonly previous: Buffer | null }
-    | { readonly type: 'frame'; readonly leaf: Buffer; readonly shown: 'exact' | 'cleaned' | 'leaf'; readonly time?: string; readonly session?: string; readonly frame?: Frame }
-    | { readonly type: 'seal'; readonly head: Buffer | null }
+    | { readonly type: 'segment'; readonly previous: Digest | null }
+    | { readonly type: 'frame'; readonly leaf: Digest; readonly shown: 'exact' | 'cleaned' | 'leaf'; readonly time: string | undefined; readonly session: string | undefined; readonly frame: Frame | undefined }
+    | { readonly type: 'seal'; readonly head: Digest | null }
     | { readonly type: 'fault'; readonly reason: string }
   )
 
@@ -42,6 +47,9 @@ export class MemberScan {
   /** Next seq that the open segment must hold. */
   #next = 0
   #faulty = false
+  // Neighbours mostly agree, and a set costs more than a comparison.
+  #lastWriter = ''
+  #lastSession = ''
 
   scan(part: Part): CheckRecord[] {
     const records: CheckRecord[] = []
@@ -65,11 +73,11 @@ export class MemberScan {
     if (head === undefined || end - start > MAX_LINE_LENGTH) return this.#other(bytes, start, end, records)
     const line = bytes.subarray(start, end)
     const { facts } = this
-    facts.writers.add(head.writer)
+    if (head.writer !== this.#lastWriter) facts.writers.add((this.#lastWriter = head.writer))
     facts.frames++
     if (head.seq < facts.first) facts.first = head.seq
     if (head.seq > facts.last) facts.last = head.seq
-    if (head.session !== undefined) facts.sessions.add(head.session)
+    if (head.session !== undefined && head.session !== this.#lastSession) facts.sessions.add((this.#lastSession = head.session))
     this.#inSegment(head.writer, head.seq, records)
     const needed = head.kind === 'gap' || head.kind === 'writer.start' || head.kind === 'writer.stop' || head.kind === 'session.end'
     const parsed = needed ? this.#parse(line.toString('utf8')) : undefined
@@ -79,11 +87,11 @@ export class MemberScan {
       writer: head.writer,
       seq: head.seq,
       rank: 1,
-      leaf: hash('sha256', line, 'buffer'),
+      leaf: hash('sha256', line, 'binary'),
       shown: 'exact',
       time: head.time,
-      ...(head.session === undefined ? {} : { session: head.session }),
-      ...(parsed?.kind === 'frame' ? { frame: parsed.frame } : {}),
+      session: head.session,
+      frame: parsed?.kind === 'frame' ? parsed.frame : undefined,
     })
   }
 
@@ -96,7 +104,7 @@ export class MemberScan {
         this.#segment = { writer, firstSeq }
         this.#next = firstSeq
         this.#faulty = false
-        records.push({ type: 'segment', writer, seq: firstSeq, rank: 0, previous: bufferOf(previous) })
+        records.push({ type: 'segment', writer, seq: firstSeq, rank: 0, previous: previous === null ? null : digestOf(previous) })
         break
       }
       case 'seal':
@@ -107,13 +115,13 @@ export class MemberScan {
         break
       case 'leaves':
         for (const [at, leaf] of parsed.leaves.sha256.entries()) {
-          records.push({ type: 'frame', writer: parsed.leaves.writer, seq: parsed.leaves.fromSeq + at, rank: 1, leaf: Buffer.from(leaf, 'hex'), shown: 'leaf' })
+          records.push({ type: 'frame', writer: parsed.leaves.writer, seq: parsed.leaves.fromSeq + at, rank: 1, leaf: digestOf(leaf), shown: 'leaf', time: undefined, session: undefined, frame: undefined })
         }
         break
       case 'cleaned': {
         const { frame, leaf } = parsed
         this.facts.writers.add(frame.writer)
-        records.push({ type: 'frame', writer: frame.writer, seq: frame.seq, rank: 1, leaf: Buffer.from(leaf, 'hex'), shown: 'cleaned', time: frame.time, frame, ...(frame.session === undefined ? {} : { session: frame.session }) })
+        records.push({ type: 'frame', writer: frame.writer, seq: frame.seq, rank: 1, leaf: digestOf(leaf), shown: 'cleaned', time: frame.time, session: frame.session, frame })
         break
       }
       default:
@@ -133,7 +141,7 @@ export class MemberScan {
       if (!fits) this.#fault(records, Math.min(this.#next, seal.lastSeq), 'the seal does not fit what the segment holds')
       this.#segment = undefined
     }
-    records.push({ type: 'seal', writer: seal.writer, seq: seal.lastSeq, rank: 2, head: bufferOf(seal.head) })
+    records.push({ type: 'seal', writer: seal.writer, seq: seal.lastSeq, rank: 2, head: seal.head === null ? null : digestOf(seal.head) })
   }
 
   #inSegment(writer: string, seq: number, records: CheckRecord[]): void {
@@ -170,6 +178,10 @@ export function indexProblem(index: MemberIndex, facts: MemberFacts): string | u
 }
 
 /** A hash from its hex form. */
-export function bufferOf(hex: string | null): Buffer | null {
-  return hex === null ? null : Buffer.from(hex, 'hex')
+export function digestOf(hex: string): Digest {
+  return Buffer.from(hex, 'hex').toString('latin1')
+}
+
+export function hexOf(digest: Digest): string {
+  return Buffer.from(digest, 'latin1').toString('hex')
 }

@@ -7,8 +7,8 @@ import { hash } from 'node:crypto'
 
 import type { FrameOf } from '../record/frame.ts'
 import type { ExportedWriter } from '../record/parse-line.ts'
-import { bufferOf } from './verify-records.ts'
-import type { CheckRecord } from './verify-records.ts'
+import { digestOf, hexOf } from './verify-records.ts'
+import type { CheckRecord, Digest } from './verify-records.ts'
 
 /** Holes that are listed one by one; more are only counted. */
 const MAX_LISTED = 1000
@@ -53,9 +53,9 @@ export class WriterCheck {
   readonly #anchor: AnchoredHead | undefined
   readonly #pair = Buffer.alloc(64)
   #next = 0
-  #head: Buffer | null
-  #resume: { readonly seq: number; readonly head: Buffer | null } | undefined
-  #lastLeaf: Buffer | undefined
+  #head: Digest | null
+  #resume: { readonly seq: number; readonly head: Digest | null } | undefined
+  #lastLeaf: Digest | undefined
   /** Everything below is covered by a head that somebody claimed and that came out the same. */
   #settled = 0
 
@@ -65,22 +65,22 @@ export class WriterCheck {
     this.#anchor = options.anchor
     this.#exported = options.exported
     this.#mark = options.mark
-    this.#head = hash('sha256', `steno/1${writer}`, 'buffer')
+    this.#head = hash('sha256', `steno/1${writer}`, 'binary')
     if (this.#exported === undefined || this.#exported.firstSeq === 0) return
     // An export starts where its session does. What came before is a claim, which an anchor may prove.
-    this.#head = bufferOf(this.#exported.previous)
+    this.#head = digestOrNull(this.#exported.previous)
     this.#next = this.#exported.firstSeq
     this.#settled = this.#next
   }
 
   /** Head after the last frame, when the chain could be followed to it. */
   get head(): string | null {
-    return this.brokenAt === undefined && this.#head !== null ? this.#head.toString('hex') : null
+    return this.brokenAt === undefined && this.#head !== null ? hexOf(this.#head) : null
   }
 
   /** Head after the last frame as it comes out, whether or not it fits what others claim. */
   get chainHead(): string | null {
-    return this.#head === null ? null : this.#head.toString('hex')
+    return this.#head === null ? null : hexOf(this.#head)
   }
 
   /** First frame that no seal, no next segment and no anchor confirms. */
@@ -104,7 +104,7 @@ export class WriterCheck {
   /** After the last record. */
   finish(): void {
     if (this.#exported !== undefined) {
-      this.#seal({ seq: this.#exported.lastSeq, head: bufferOf(this.#exported.head) })
+      this.#seal({ seq: this.#exported.lastSeq, head: digestOrNull(this.#exported.head) })
       if (this.#exported.lastSeq < this.lastSeq) this.#break(this.#exported.lastSeq + 1, undefined, 'the export names fewer frames than it holds')
     }
     if (this.#anchor === undefined || this.anchored !== undefined) return
@@ -119,11 +119,11 @@ export class WriterCheck {
     if (record.seq === this.#next) {
       if (record.previous === null) return
       if (this.#head === null) this.#head = record.previous
-      else if (!this.#head.equals(record.previous)) this.#break(this.#settled, record.seq - 1, 'the next segment names another chain head')
+      else if (this.#head !== record.previous) this.#break(this.#settled, record.seq - 1, 'the next segment names another chain head')
       else this.#settled = record.seq
     } else if (record.seq > this.#next) {
       const known = this.#resume?.seq === record.seq ? this.#resume.head : null
-      if (known !== null && record.previous !== null && !known.equals(record.previous)) this.#break(record.seq, undefined, 'two segments name different chain heads')
+      if (known !== null && record.previous !== null && known !== record.previous) this.#break(record.seq, undefined, 'two segments name different chain heads')
       this.#resume = { seq: record.seq, head: known ?? record.previous }
     }
   }
@@ -131,7 +131,7 @@ export class WriterCheck {
   #frame(record: CheckRecord & { readonly type: 'frame' }): void {
     const { seq, leaf } = record
     if (seq === this.lastSeq) {
-      if (this.#lastLeaf?.equals(leaf) === false) this.#break(seq, seq, 'two copies of the frame differ')
+      if (this.#lastLeaf !== leaf) this.#break(seq, seq, 'two copies of the frame differ')
       return
     }
     // A place that is not in order: what is here twice was compared, what is late cannot be chained any more.
@@ -180,7 +180,7 @@ export class WriterCheck {
     this.#head = null
   }
 
-  #seal(record: { readonly seq: number; readonly head: Buffer | null }): void {
+  #seal(record: { readonly seq: number; readonly head: Digest | null }): void {
     if (record.seq >= this.#next) {
       this.#hole(this.#next, record.seq)
       this.#next = record.seq + 1
@@ -191,21 +191,21 @@ export class WriterCheck {
     if (record.seq !== this.lastSeq || record.head === null) return
     // A segment that began after a loss and yet claims a head: nothing to compare it with.
     if (this.#head === null) return
-    if (this.#head.equals(record.head)) this.#settled = record.seq + 1
+    if (this.#head === record.head) this.#settled = record.seq + 1
     else this.#break(Math.min(this.#settled, record.seq), record.seq, 'the seal names another chain head')
   }
 
   #compareAnchor(seq: number): void {
     if (this.#head === null) return
-    this.anchored = this.#head.toString('hex') === this.#anchor?.head ? 'match' : 'differs'
+    this.anchored = hexOf(this.#head) === this.#anchor?.head ? 'match' : 'differs'
     if (this.anchored === 'match') this.#settled = Math.max(this.#settled, seq + 1)
     if (this.anchored === 'differs') this.#break(0, seq, 'the anchor names another chain head')
   }
 
-  #chain(head: Buffer, leaf: Buffer): Buffer {
-    this.#pair.set(head, 0)
-    this.#pair.set(leaf, 32)
-    return hash('sha256', this.#pair, 'buffer')
+  #chain(head: Digest, leaf: Digest): Digest {
+    this.#pair.write(head, 0, 'latin1')
+    this.#pair.write(leaf, 32, 'latin1')
+    return hash('sha256', this.#pair, 'binary')
   }
 
   #hole(from: number, to: number): void {
@@ -220,4 +220,8 @@ export class WriterCheck {
     this.brokenTo = to
     this.reason = reason
   }
+}
+
+function digestOrNull(hex: string | null): Digest | null {
+  return hex === null ? null : digestOf(hex)
 }

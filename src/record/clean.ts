@@ -79,7 +79,7 @@ function cleanPatterns(text: string, counter: Counter): string {
  * A string that is followed by a colon is a name; the value after a secret name goes as a whole.
  */
 function cleanText(text: string, counter: Counter, nesting: number): string {
-  const token = /"(?:[^"\\]|\\[\s\S])*"?/g
+  const token = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?/g
   let out = ''
   let copied = 0
   for (let found = token.exec(text); found !== null; found = token.exec(text)) {
@@ -115,7 +115,7 @@ function unquote(quoted: string): string | undefined {
 
 /** Where the JSON value that starts at `start` ends; the end of the text when it is cut. */
 function endOfValue(text: string, start: number): number {
-  const token = /"(?:[^"\\]|\\[\s\S])*"?|[[\]{},]|[^\s"[\]{},]+/g
+  const token = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|[[\]{},]|[^\s"[\]{},]+/g
   token.lastIndex = start
   let depth = 0
   for (let found = token.exec(text); found !== null; found = token.exec(text)) {
