@@ -79,29 +79,47 @@ function cleanPatterns(text: string, counter: Counter): string {
  * A string that is followed by a colon is a name; the value after a secret name goes as a whole.
  */
 function cleanText(text: string, counter: Counter, nesting: number): string {
-  const token = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?/g
   let out = ''
   let copied = 0
-  for (let found = token.exec(text); found !== null; found = token.exec(text)) {
-    const after = /^\s*:\s*/.exec(text.slice(token.lastIndex, token.lastIndex + 64))
-    const inner = unquote(found[0])
-    if (inner === undefined) continue
-    if (after === null) {
-      const cleaned = nesting < MAX_NESTING && /"\s*:/.test(inner) ? cleanText(inner, counter, nesting + 1) : inner
-      if (cleaned === inner) continue
-      out += text.slice(copied, found.index) + JSON.stringify(cleaned)
-      copied = token.lastIndex
-    } else if (isSecretName(inner)) {
-      const start = token.lastIndex + after[0].length
-      const end = endOfValue(text, start)
-      if (/^(?:true|false|null)$/.test(text.slice(start, end))) continue
-      counter.changes++
-      out += `${text.slice(copied, start)}"${CLEANED}"`
-      copied = end
-      token.lastIndex = end
+  for (let start = text.indexOf('"'); start >= 0; ) {
+    const end = endOfString(text, start)
+    const colon = afterSpace(text, end)
+    const inner = unquote(text.slice(start, end))
+    let next = end
+    if (inner !== undefined && text[colon] !== ':') {
+      const cleaned = nesting < MAX_NESTING && inner.includes('"') ? cleanText(inner, counter, nesting + 1) : inner
+      if (cleaned !== inner) {
+        out += text.slice(copied, start) + JSON.stringify(cleaned)
+        copied = end
+      }
+    } else if (inner !== undefined && isSecretName(inner)) {
+      const value = afterSpace(text, colon + 1)
+      next = endOfValue(text, value)
+      if (!/^(?:true|false|null)?$/.test(text.slice(value, Math.min(next, value + 8)))) {
+        counter.changes++
+        out += `${text.slice(copied, value)}"${CLEANED}"`
+        copied = next
+      }
     }
+    start = text.indexOf('"', next)
   }
   return cleanPatterns(out + text.slice(copied), counter)
+}
+
+/** Offset after the string that opens at `start`; the end of the text when it is cut. Not by a pattern: long strings would exhaust its stack. */
+function endOfString(text: string, start: number): number {
+  for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
+    let escapes = 0
+    while (text[quote - 1 - escapes] === '\\') escapes++
+    if (escapes % 2 === 0) return quote + 1
+  }
+  return text.length
+}
+
+function afterSpace(text: string, from: number): number {
+  let at = from
+  while (text[at] === ' ' || text[at] === '\n' || text[at] === '\t' || text[at] === '\r') at++
+  return at
 }
 
 function unquote(quoted: string): string | undefined {
@@ -115,16 +133,21 @@ function unquote(quoted: string): string | undefined {
 
 /** Where the JSON value that starts at `start` ends; the end of the text when it is cut. */
 function endOfValue(text: string, start: number): number {
-  const token = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|[[\]{},]|[^\s"[\]{},]+/g
-  token.lastIndex = start
   let depth = 0
-  for (let found = token.exec(text); found !== null; found = token.exec(text)) {
-    const first = found[0][0]
-    if (first === '{' || first === '[') depth++
-    else if (first === '}' || first === ']') depth--
-    else if (first === ',' && depth <= 0) return found.index
-    if (depth < 0) return found.index
-    if (depth === 0) return token.lastIndex
+  for (let at = start; at < text.length; ) {
+    const char = text[at]
+    if (char === '"') {
+      at = endOfString(text, at)
+      if (depth === 0) return at
+      continue
+    }
+    if (char === '{' || char === '[') depth++
+    else if (char === '}' || char === ']') {
+      if (depth === 0) return at
+      depth--
+      if (depth === 0) return at + 1
+    } else if (depth === 0 && (char === ',' || char === '\n')) return at
+    at++
   }
   return text.length
 }

@@ -142,6 +142,28 @@ describe('openRecording()', () => {
     expect(await linesOf(recording, 'session-one')).to.include(lines[8])
   })
 
+  it('shows only frames that were recorded, whichever byte of a segment is changed or cut', async function () {
+    this.timeout(120_000)
+    const lines = storyLines(WRITER, { calls: 0 })
+    const member = segmentMember(WRITER, lines)
+    const path = join(folder, 'one')
+    const shown = async (bytes: Buffer): Promise<string[]> => {
+      await writeFile(path, bytes)
+      const recording = await openRecording({ type: 'file', path }, { now: () => clock, tempDir: tmpdir() }).catch((error: unknown) => error)
+      if (recording instanceof Error) return []
+      const all: string[] = []
+      for (const id of ['session-one', UNGROUPED]) all.push(...(await linesOf(recording as OpenRecording, id)))
+      await (recording as OpenRecording).close()
+      return all
+    }
+    for (let at = 0; at < member.length; at++) {
+      const flipped = Buffer.from(member)
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << at % 8)
+      for (const line of await shown(flipped)) expect(lines, `byte ${at}`).to.include(line)
+      expect(await shown(member.subarray(0, at)), `${at} bytes`).to.deep.equal([])
+    }
+  })
+
   it('refuses what is missing, what is no recording and what comes from the future', async () => {
     const failure = async (source: RecordingSource): Promise<unknown> => open(source).then(() => 'opened', (error: unknown) => (error as { code?: string }).code)
     expect(await failure({ type: 'directory', path: join(folder, 'none') })).to.equal('archive.missing')

@@ -18,6 +18,7 @@ describe('cleanFrame()', () => {
     ['an object and an array', '{"credentials":{"a":["}",1]},"Set-Cookie":["a","b"],"z":[]}', '{"credentials":"[cleaned]","Set-Cookie":"[cleaned]","z":[]}'],
     ['JSON in a string', '{"text":"{\\"clientSecret\\":\\"x\\"}"}', '{"text":"{\\"clientSecret\\":\\"[cleaned]\\"}"}'],
     ['a value that is cut', '{"private_key":"abc', '{"private_key":"[cleaned]"'],
+    ['a value far from its name', `{"password"${' '.repeat(500)}:\n"x"}`, `{"password"${' '.repeat(500)}:\n"[cleaned]"}`],
     ['an AWS key', 'key AKIAABCDEFGHIJKLMNOP.', 'key [cleaned].'],
     ['a bearer token', 'Authorization: Bearer abcdef.123456', 'Authorization: Bearer [cleaned]'],
     ['a JWT', '["eyJhbGciOiJI.eyJzdWIi.c2ln"]', '["[cleaned]"]'],
