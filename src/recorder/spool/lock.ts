@@ -1,0 +1,87 @@
+/** One recorder per spool directory. Node has no flock; the lock is a file that names its owner, and a dead owner's is taken over. */
+
+import { linkSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { StenoError } from '../../errors.ts'
+
+const TRIES = 5
+
+/** @returns a function that gives the lock back */
+export function lockSpool(directory: string, pid: number): () => void {
+  const path = join(directory, 'lock')
+  const own = JSON.stringify({ pid, boot: bootId(), started: startTime(pid) })
+  const draft = join(directory, `.lock-${pid}`)
+  writeFileSync(draft, own, { mode: 0o600 })
+  try {
+    for (let left = TRIES; left > 0; left--) {
+      try {
+        // link() either makes the whole lock or nothing: no reader ever sees half of it.
+        linkSync(draft, path)
+        return () => rmSync(path, { force: true })
+      } catch (error) {
+        if (!isCode(error, 'EEXIST')) throw error
+      }
+      const owner = readOwner(path)
+      if (owner !== undefined && isAlive(owner)) {
+        throw new StenoError('spool.locked', `the spool ${directory} is in use by process ${owner.pid}; stop that recorder or give another directory with --spool`)
+      }
+      rmSync(path, { force: true })
+    }
+    throw new StenoError('spool.locked', `the spool ${directory} is being taken by another recorder; give another directory with --spool`)
+  } finally {
+    unlinkSync(draft)
+  }
+}
+
+interface Owner {
+  readonly pid: number
+  readonly boot: string
+  readonly started: string
+}
+
+function readOwner(path: string): Owner | undefined {
+  try {
+    const parsed: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    if (typeof parsed !== 'object' || parsed === null || !('pid' in parsed) || !('boot' in parsed) || !('started' in parsed)) return undefined
+    return { pid: Number(parsed.pid), boot: String(parsed.boot), started: String(parsed.started) }
+  } catch {
+    return undefined
+  }
+}
+
+function isAlive(owner: Owner): boolean {
+  if (!Number.isSafeInteger(owner.pid) || owner.pid <= 0) return false
+  const boot = bootId()
+  if (boot !== '' && owner.boot !== boot) return false
+  const started = startTime(owner.pid)
+  // A container restart gives the same pid to another process: its start time tells.
+  if (started !== '' && owner.started !== '') return started === owner.started
+  try {
+    process.kill(owner.pid, 0)
+    return true
+  } catch (error) {
+    return isCode(error, 'EPERM')
+  }
+}
+
+function bootId(): string {
+  return readOrEmpty('/proc/sys/kernel/random/boot_id').trim()
+}
+
+/** Field 22 of /proc/PID/stat (proc(5)); the name before it may hold spaces and brackets. */
+function startTime(pid: number): string {
+  const stat = readOrEmpty(`/proc/${pid}/stat`)
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}

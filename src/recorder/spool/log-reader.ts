@@ -1,0 +1,106 @@
+/** Reads a log file back, in order, holding one window of it. Used by adoption and by the shipper; never writes. */
+
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { crc32 } from 'node:zlib'
+import { checkHeader, crcSeed, HEADER_BYTES, MAX_LINE_BYTES, RECORD_HEAD_BYTES, RECORD_MAGIC } from './log-format.ts'
+
+export type LogItem =
+  | { readonly kind: 'line'; readonly line: Buffer; readonly end: number }
+  /** Bytes that are no record, with valid records after them. */
+  | { readonly kind: 'damage'; readonly bytes: number; readonly end: number }
+  /** Nothing valid follows. `bytes` > 0: what lies there is no clean end but the rest of a write that was cut. */
+  | { readonly kind: 'end'; readonly bytes: number }
+
+const WINDOW_BYTES = 256 * 1024
+
+export interface LogReader {
+  /** @param limit offset up to which the file may be read; the item `end` is given when it is reached */
+  next(limit: number): LogItem
+  close(): void
+}
+
+/** @param from offset of a record, or 0 for the first */
+export function openLogReader(path: string, writer: string, from: number): LogReader {
+  const fd = openSync(path, 'r')
+  const seed = crcSeed(writer)
+  let at = Math.max(from, HEADER_BYTES)
+  let window = Buffer.alloc(0)
+  let windowAt = at
+
+  const header = Buffer.alloc(HEADER_BYTES)
+  try {
+    const read = readSync(fd, header, 0, HEADER_BYTES, 0)
+    // A damaged header costs nothing: records carry all they need. A newer version is refused.
+    checkHeader(header.subarray(0, read), path)
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+
+  /** Bytes [offset, offset + length) as far as they exist below `limit`. */
+  const bytes = (offset: number, length: number, limit: number): Buffer => {
+    const wanted = Math.min(length, limit - offset)
+    if (wanted <= 0) return Buffer.alloc(0)
+    if (offset < windowAt || offset + wanted > windowAt + window.length) {
+      const size = Math.min(Math.max(wanted, WINDOW_BYTES), limit - offset)
+      const fresh = Buffer.allocUnsafe(size)
+      let read = 0
+      while (read < size) {
+        const count = readSync(fd, fresh, read, size - read, offset + read)
+        if (count === 0) break
+        read += count
+      }
+      window = fresh.subarray(0, read)
+      windowAt = offset
+    }
+    return window.subarray(offset - windowAt, Math.min(offset - windowAt + wanted, window.length))
+  }
+  const recordAt = (offset: number, limit: number): Buffer | undefined => {
+    const head = bytes(offset, RECORD_HEAD_BYTES, limit)
+    if (head.length < RECORD_HEAD_BYTES || !head.subarray(0, 4).equals(RECORD_MAGIC)) return undefined
+    const length = head.readUInt32LE(4)
+    const crc = head.readUInt32LE(8)
+    if (length === 0 || length > MAX_LINE_BYTES || offset + RECORD_HEAD_BYTES + length > limit) return undefined
+    const lengthCrc = crc32(head.subarray(4, 8), seed)
+    const line = bytes(offset + RECORD_HEAD_BYTES, length, limit)
+    return line.length === length && crc32(line, lengthCrc) === crc ? line : undefined
+  }
+  /** Offset of the next valid record after `offset`, and how many bytes before it are not zero. */
+  const search = (offset: number, limit: number): { readonly found: number | undefined; readonly dirty: boolean } => {
+    let dirty = false
+    for (let position = offset; position < limit; ) {
+      const piece = bytes(position, WINDOW_BYTES, limit)
+      if (piece.length === 0) break
+      const hit = piece.indexOf(RECORD_MAGIC)
+      const until = hit < 0 ? piece.length : hit
+      if (!dirty) dirty = piece.subarray(0, until).some(byte => byte !== 0)
+      if (hit < 0) {
+        // The magic may lie across the border of two pieces.
+        position += piece.length <= 3 ? piece.length : piece.length - 3
+        continue
+      }
+      if (position + hit > offset && recordAt(position + hit, limit) !== undefined) return { found: position + hit, dirty }
+      dirty = true
+      position += hit + 1
+    }
+    return { found: undefined, dirty }
+  }
+
+  return {
+    next: limit => {
+      const end = Math.min(limit, fstatSync(fd).size)
+      if (at >= end) return { kind: 'end', bytes: 0 }
+      const line = recordAt(at, end)
+      if (line !== undefined) {
+        at += RECORD_HEAD_BYTES + line.length
+        return { kind: 'line', line, end: at }
+      }
+      const { found, dirty } = search(at, end)
+      if (found === undefined) return { kind: 'end', bytes: dirty ? end - at : 0 }
+      const skipped = found - at
+      at = found
+      return { kind: 'damage', bytes: skipped, end: at }
+    },
+    close: () => closeSync(fd),
+  }
+}

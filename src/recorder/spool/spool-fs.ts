@@ -1,0 +1,63 @@
+/** What the spool needs of a file system: few verbs, so that tests can make each of them fail. */
+
+import { close, constants, fsync, open, write } from 'node:fs'
+import { mkdir, open as openFile, rename, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { promisify } from 'node:util'
+
+export interface SpoolFs {
+  /** Creates a file of zeros, durable with its directory entry, opened so that every write is synced before it returns. */
+  createLog(path: string, bytes: number): Promise<number>
+  /** Opens an existing preallocated file likewise. */
+  openLog(path: string): Promise<number>
+  /** Calls back with the bytes written, which may be fewer. */
+  write(fd: number, buffer: Buffer, offset: number, length: number, position: number, done: (error: NodeJS.ErrnoException | null, written: number) => void): void
+  close(fd: number): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  unlink(path: string): Promise<void>
+}
+
+const ZEROS_BYTES = 256 * 1024
+
+export const nodeSpoolFs: SpoolFs = {
+  createLog: async (path, bytes) => {
+    const file = await openFile(path, 'wx', 0o600)
+    try {
+      const zeros = Buffer.alloc(Math.min(bytes, ZEROS_BYTES))
+      for (let at = 0; at < bytes; ) at += (await file.write(zeros, 0, Math.min(zeros.length, bytes - at), at)).bytesWritten
+      await file.sync()
+    } catch (error) {
+      await file.close()
+      await unlink(path)
+      throw error
+    }
+    await file.close()
+    await syncDirectory(dirname(path))
+    return await nodeSpoolFs.openLog(path)
+  },
+  openLog: path => promisify(open)(path, constants.O_WRONLY | constants.O_DSYNC),
+  write: (fd, buffer, offset, length, position, done) => write(fd, buffer, offset, length, position, done),
+  close: fd => promisify(close)(fd),
+  rename: async (from, to) => {
+    await rename(from, to)
+    await syncDirectory(dirname(to))
+  },
+  unlink,
+}
+
+/** Makes creations, renames and removals in a directory durable. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await openFile(path, constants.O_RDONLY)
+  try {
+    await promisify(fsync)(directory.fd)
+  } finally {
+    await directory.close()
+  }
+}
+
+/** Creates a directory and its parents, durably. */
+export async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
+}
