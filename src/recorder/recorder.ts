@@ -76,6 +76,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
       if (next === 'failed') log.error('recording has stopped', { reason: error?.code ?? 'unknown', detail: error?.message ?? '', onFailure: options.onFailure })
       else log.info(`the spool is ${next}`)
     },
+    onLastWords: error => void journal?.append({ kind: 'gap', reason: error.code === 'spool.full' ? 'spool-full' : 'spool-failed', detail: 'recording stops here until the spool can be written again' }),
     onSync: seconds => metrics.fsync(seconds),
     onShipped: event => {
       metrics.shipRecords(event.result, event.records)

@@ -3,7 +3,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RecoveredWriter } from '../../record/frame.ts'
-import { logName, parseLogName, peekLine } from './log-format.ts'
+import { logName, parseLogName, peekLine, RECORD_HEAD_BYTES } from './log-format.ts'
 import { openLogReader } from './log-reader.ts'
 
 export interface SpoolFinding {
@@ -20,6 +20,8 @@ export interface Adopted {
   readonly findings: readonly SpoolFinding[]
   /** Bytes that their files take. */
   readonly fileBytes: number
+  /** Bytes of their records. */
+  readonly recordBytes: number
 }
 
 /** Log files of a directory by writer, each list in order of file number. */
@@ -40,26 +42,30 @@ export function adoptSpool(directory: string, pathOf: (writer: string, file: num
   const recovered: RecoveredWriter[] = []
   const findings: SpoolFinding[] = []
   let fileBytes = 0
+  let recordBytes = 0
   for (const [writer, files] of listLogs(directory)) {
     for (const file of files) fileBytes += statSync(pathOf(writer, file)).size
     const found = scanWriter(writer, files, pathOf)
     recovered.push(found.recovered)
     findings.push(...found.findings)
+    recordBytes += found.recordBytes
   }
-  return { recovered, findings, fileBytes }
+  return { recovered, findings, fileBytes, recordBytes }
 }
 
-function scanWriter(writer: string, files: readonly number[], pathOf: (writer: string, file: number) => string): { recovered: RecoveredWriter; findings: SpoolFinding[] } {
+function scanWriter(writer: string, files: readonly number[], pathOf: (writer: string, file: number) => string): { recovered: RecoveredWriter; findings: SpoolFinding[]; recordBytes: number } {
   const findings: SpoolFinding[] = []
   let lastSeq = -1
   let stopped = false
   let holeBytes = 0
+  let recordBytes = 0
   files.forEach((file, index) => {
     const reader = openLogReader(pathOf(writer, file), writer, 0)
     try {
       for (;;) {
         const item = reader.next(Infinity)
         if (item.kind === 'line') {
+          recordBytes += RECORD_HEAD_BYTES + item.line.length
           const peeked = peekLine(item.line)
           if (peeked === undefined || peeked.seq <= lastSeq) continue
           // Damage that cost no frame: a write that failed was repeated in the next file.
@@ -81,7 +87,7 @@ function scanWriter(writer: string, files: readonly number[], pathOf: (writer: s
       reader.close()
     }
   })
-  return { recovered: { writer, frames: lastSeq + 1, state: stopped ? 'stopped' : 'cut' }, findings }
+  return { recovered: { writer, frames: lastSeq + 1, state: stopped ? 'stopped' : 'cut' }, findings, recordBytes }
 }
 
 export function spoolPath(directory: string): (writer: string, file: number) => string {

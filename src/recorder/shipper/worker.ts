@@ -1,0 +1,139 @@
+/**
+ * The shipper: a worker thread at low priority that reads what is durable in the spool, packs it and hands it to the sink.
+ * Live frames first; what earlier writers left goes beside them. Retries for ever; nothing is removed before it is accepted.
+ */
+
+import { readlinkSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
+import { parentPort, workerData } from 'node:worker_threads'
+import { createSink } from '../../sink/create-sink.ts'
+import { listLogs, spoolPath } from '../spool/adopt.ts'
+import { DURABLE, FILE_SHIFT, OFFSET_MASK, SLEEPING } from './protocol.ts'
+import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
+import type { Packed } from './segment-builder.ts'
+import { openWriterStream } from './writer-stream.ts'
+import type { WriterStream } from './writer-stream.ts'
+
+const READ_BUDGET_BYTES = 512 * 1024
+const RETRY_MS = 200
+const MAX_RETRY_MS = 30_000
+
+const data = workerData as ShipperData
+const port = parentPort
+if (port !== null) {
+  lowerPriority()
+  await ship(data, port)
+}
+
+async function ship(options: ShipperData, main: NonNullable<typeof port>): Promise<void> {
+  const shared = new BigInt64Array(options.shared)
+  const post = (message: FromWorker): void => main.postMessage(message)
+  const sink = createSink(options.sink, Date.now)
+  const pathOf = spoolPath(options.directory)
+  const open = (writer: string, files: readonly number[]): WriterStream =>
+    openWriterStream({ directory: options.directory, writer, files, pathOf: file => pathOf(writer, file), now: Date.now })
+  const logs = listLogs(options.directory)
+  const live = open(options.writer, logs.get(options.writer) ?? [0])
+  const earlier = [...logs].filter(([writer]) => writer !== options.writer).map(([writer, files]) => open(writer, files))
+  if (earlier.length > 0) post({ type: 'info', message: 'shipping what earlier writers left in the spool', fields: { writers: earlier.length } })
+
+  const abort = new AbortController()
+  let closing = false
+  let wake: (() => void) | undefined
+  main.on('message', (message: ToWorker) => {
+    if (message.type === 'close') {
+      closing = true
+      setTimeout(() => abort.abort(), message.deadlineMs).unref()
+    }
+    wake?.()
+  })
+
+  const durable = (): { file: number; offset: number } => {
+    const packed = Atomics.load(shared, DURABLE)
+    return { file: Number(packed >> FILE_SHIFT), offset: Number(packed & OFFSET_MASK) }
+  }
+  /** Sleeps until woken or for so long. */
+  const sleep = async (ms: number): Promise<void> => {
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, ms)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    wake = undefined
+  }
+  const put = async (stream: WriterStream, packed: Packed): Promise<void> => {
+    for (let most = RETRY_MS; ; most = Math.min(MAX_RETRY_MS, most * 2)) {
+      const since = performance.now()
+      try {
+        await sink.put(packed.segment, abort.signal)
+        const { freedBytes, shippedBytes } = await stream.accepted(packed)
+        post({ type: 'shipped', records: 1, bytes: packed.segment.bytes.length, ackSeconds: (performance.now() - since) / 1000, spoolBytes: shippedBytes, freedBytes })
+        return
+      } catch (error) {
+        if (abort.signal.aborted) throw error
+        // Full jitter: recorders that lost the sink together must not come back together.
+        const retryMs = Math.random() * most
+        post({ type: 'failed', message: error instanceof Error ? error.message : String(error), retryMs })
+        await sleep(closing ? Math.min(retryMs, RETRY_MS) : retryMs)
+        if (abort.signal.aborted) throw error
+      }
+    }
+  }
+  /** One turn of a stream. @returns whether there is more to do at once */
+  const turn = async (stream: WriterStream, end: { file: number; offset: number } | undefined): Promise<boolean> => {
+    const result = stream.read(end, READ_BUDGET_BYTES)
+    if (result === 'more') return true
+    if (result !== 'idle') {
+      await put(stream, result)
+      return true
+    }
+    const due = stream.oldestMs !== undefined && (end === undefined || closing || Date.now() - stream.oldestMs >= options.lingerMs)
+    const packed = due ? stream.finish() : undefined
+    if (packed === undefined) return false
+    await put(stream, packed)
+    return true
+  }
+
+  try {
+    for (;;) {
+      const last = closing
+      const moreLive = await turn(live, durable())
+      const next = earlier[0]
+      if (next !== undefined && !(await turn(next, undefined))) {
+        post({ type: 'freed', freedBytes: await next.remove() })
+        earlier.shift()
+        post({ type: 'info', message: 'shipped an earlier writer', fields: { writer: next.writer, left: earlier.length } })
+      }
+      if (moreLive || earlier.length > 0) continue
+      // `last` was read before the turn: what became durable until then has been read.
+      if (last) break
+      const lingerMs = live.oldestMs === undefined ? undefined : Math.max(0, live.oldestMs + options.lingerMs - Date.now())
+      const before = Atomics.load(shared, DURABLE)
+      Atomics.store(shared, SLEEPING, 1n)
+      // Something may have become durable before the flag stood: then nobody will wake us.
+      if (Atomics.load(shared, DURABLE) === before && !closing) await sleep(lingerMs ?? MAX_RETRY_MS)
+      Atomics.store(shared, SLEEPING, 0n)
+    }
+    await live.remove()
+    post({ type: 'closed', complete: true })
+  } catch (error) {
+    if (!abort.signal.aborted) throw error
+    post({ type: 'closed', complete: false })
+  } finally {
+    live.close()
+    for (const stream of earlier) stream.close()
+    await sink.close()
+    main.close()
+  }
+}
+
+/** Packing must never take the processor from an answer that waits. Linux gives each thread its own priority. */
+function lowerPriority(): void {
+  try {
+    setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), constants.priority.PRIORITY_LOW)
+  } catch {
+    // Elsewhere, or without the right: slower under load, not wrong.
+  }
+}
