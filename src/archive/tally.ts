@@ -61,6 +61,14 @@ export function addFrame(tally: Tally, frame: Frame): void {
       if (frame.outcome === 'error') tally.failed = 1
       if (frame.outcome === 'denied') tally.denials++
       break
+    // Kinds without counts of their own.
+    case 'writer.start':
+    case 'writer.stop':
+    case 'session.start':
+    case 'session.end':
+    case 'exchange.start':
+    case 'gap':
+      break
   }
 }
 
