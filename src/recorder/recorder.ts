@@ -17,6 +17,7 @@ import type { Journal } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
 import { createSessionTable } from './sessions.ts'
 import { openSpool } from './spool/open-spool.ts'
+import type { SpoolFs } from './spool/spool-fs.ts'
 import type { SpoolState } from './spool/spool.ts'
 
 const SWEEP_MS = 60_000
@@ -44,6 +45,8 @@ export interface RecorderOptions {
   readonly key: Uint8Array
   readonly clock: Clock
   readonly log: Log
+  /** Where the spool is written; the real file system when absent. */
+  readonly spoolFs?: SpoolFs
 }
 
 export interface Recorder {
@@ -69,6 +72,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     lingerMs: options.lingerMs,
     clock,
     log,
+    ...(options.spoolFs === undefined ? {} : { fs: options.spoolFs }),
     onStateChange: (next, error) => {
       spoolState = next
       spoolError = error

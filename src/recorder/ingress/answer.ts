@@ -173,7 +173,9 @@ export function createAnswer(options: AnswerOptions): Answer {
         // Not res.end(): the client must see what it would have seen, an answer that breaks off.
         sendHead()
         res.flushHeaders()
-        res.socket?.destroySoon()
+        // A pipelined answer has no socket yet: then it breaks off as soon as its turn comes.
+        if (res.socket === null) res.destroy()
+        else res.socket.destroySoon()
         return
       }
       sendHead()

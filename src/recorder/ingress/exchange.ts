@@ -27,8 +27,8 @@ import type { RefusalReason } from './refusal.ts'
 
 /** Bodies up to here are held whole, so that a message is classified before it is released. */
 export const INSPECT_BYTES = 1024 * 1024
-/** Streams stop being read while this much of them waits for the log. */
-const MAX_WAITING_BYTES = 1024 * 1024
+/** Streams stop being read while this much of them waits for the log. Above the largest event that is held whole, or that event would never end. */
+const MAX_WAITING_BYTES = 2 * 1024 * 1024
 
 export interface ExchangeDeps {
   readonly journal: Journal
@@ -52,8 +52,13 @@ export interface ExchangeObserver {
 
 const MAX_PENDING = 10_000
 
+export interface LiveExchange {
+  /** Ends an open stream that owes nobody an answer; leaves any other exchange alone. */
+  endIfQuiet(): void
+}
+
 /** Handles one exchange to its end. Never throws. */
-export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps): void {
+export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps): LiveExchange {
   const { journal, sessions } = deps
   const exchange = deps.nextExchange()
   const startedUs = journal.elapsedUs()
@@ -73,6 +78,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   let clientGone = false
   let over = false
   let started = false
+  let ended = false
   /** A frame of this exchange was not taken. */
   let unrecorded = false
   let calls = 0
@@ -183,7 +189,10 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     }
   }
 
+  /** Once: what is known first stands, also when the client goes or the log fails before all of it is released. */
   const recordEnd = (outcome: Outcome, reason?: string): void => {
+    if (ended) return
+    ended = true
     // A client that neither named a session nor got one named: what else groups it decides.
     if (session === undefined && shownSession === undefined) enter(undefined)
     const durationUs = journal.elapsedUs() - startedUs
@@ -375,6 +384,17 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
       stream(soFar)
     },
   })
+  return {
+    endIfQuiet: () => {
+      const owed = [...pending.values()].some(message => message.method !== 'subscriptions/listen')
+      if (over || answer?.events === undefined || owed) return
+      over = true
+      answer.abandon()
+      recordEnd('cut', 'the recorder is stopping')
+      controller?.abort(new Error('the recorder is stopping'))
+      journal.commit(() => res.end())
+    },
+  }
 }
 
 /** Gathers a request body up to a limit; past it, hands over what came with the request paused. */

@@ -3,8 +3,9 @@
  * Node's defaults that would show (time-outs, header limit, Date) are changed here; what each would do is in `docs/architecture.md`.
  */
 
+import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import { connect, isIPv6 } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -12,7 +13,7 @@ import { Pool } from 'undici'
 import { StenoError } from '../../errors.ts'
 import type { Log } from '../../platform/log.ts'
 import { handleExchange } from './exchange.ts'
-import type { ExchangeDeps } from './exchange.ts'
+import type { ExchangeDeps, LiveExchange } from './exchange.ts'
 import { createUpgrade } from './upgrade.ts'
 
 /** Longer than any load balancer in front keeps an idle connection, so that it, not we, closes first. */
@@ -49,7 +50,7 @@ export function createIngress(options: IngressOptions): Ingress {
   })
   const deps: ExchangeDeps = { ...options.exchange, upstream: pool }
   const sockets = new Set<Socket>()
-  let open = 0
+  const live = new Map<ServerResponse, LiveExchange>()
   let draining = false
   let onIdle: (() => void) | undefined
 
@@ -67,14 +68,19 @@ export function createIngress(options: IngressOptions): Ingress {
     socket.once('close', () => sockets.delete(socket))
   })
   server.on('request', (req, res) => {
-    open++
     res.sendDate = false
     if (draining) res.shouldKeepAlive = false
+    // RFC 9112, 3.2: which of two the upstream takes for the target must not be left to chance.
+    if (hostCount(req.rawHeaders) > 1) {
+      deps.observed.blocked('unreadable-request')
+      res.writeHead(400, ['Connection', 'close', 'Content-Length', '0']).end()
+      return
+    }
+    live.set(res, handleExchange(req, res, deps))
     res.once('close', () => {
-      open--
-      if (open === 0) onIdle?.()
+      live.delete(res)
+      if (live.size === 0) onIdle?.()
     })
-    handleExchange(req, res, deps)
   })
   // Node answers 100 Continue itself before 'request'; nothing to add.
   server.on('upgrade', createUpgrade({ upstream: options.upstream, exchange: deps, log: options.log }))
@@ -111,7 +117,8 @@ export function createIngress(options: IngressOptions): Ingress {
       draining = true
       server.close()
       server.closeIdleConnections()
-      if (open > 0) {
+      for (const exchange of live.values()) exchange.endIfQuiet()
+      if (live.size > 0) {
         await new Promise<void>(resolve => {
           const timer = setTimeout(resolve, deadlineMs)
           onIdle = () => {
@@ -120,10 +127,19 @@ export function createIngress(options: IngressOptions): Ingress {
           }
         })
       }
+      // Each socket's end records the end of what was on it: all of that before the caller writes its last frame.
+      const cut = [...sockets].map(socket => once(socket, 'close'))
       for (const socket of sockets) socket.destroy()
+      await Promise.all(cut)
       await pool.destroy()
     },
   }
+}
+
+function hostCount(raw: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < raw.length; i += 2) if (raw[i]?.length === 4 && raw[i]?.toLowerCase() === 'host') count++
+  return count
 }
 
 /** Connects to the upstream once and looks whether the connection arrives at our own listener: that sees through any name or alias. */
