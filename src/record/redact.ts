@@ -45,8 +45,8 @@ export function recordableTarget(target: string, keyedHash: KeyedHash): string {
   if (mark < 0) return target
   const pairs = target.slice(mark + 1).split('&').map(pair => {
     const equals = pair.indexOf('=')
-    if (equals < 0) return pair.length > 32 ? `hmac:${keyedHash(pair)}` : pair
-    if (CLEAR_PARAMETERS.has(pair.slice(0, equals).toLowerCase())) return pair
+    if (pair === '' || CLEAR_PARAMETERS.has((equals < 0 ? pair : pair.slice(0, equals)).toLowerCase())) return pair
+    if (equals < 0) return `hmac:${keyedHash(pair)}`
     return `${pair.slice(0, equals)}=hmac:${keyedHash(pair.slice(equals + 1))}`
   })
   return `${target.slice(0, mark)}?${pairs.join('&')}`
