@@ -73,7 +73,6 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   let batch = false
   let requestBytes = 0
   let controller: Dispatcher.DispatchController | undefined
-  let upload: Readable | undefined
   let answer: Answer | undefined
   let clientGone = false
   let over = false
@@ -87,6 +86,11 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   let answerHeaders: FrameOf<'exchange.end'>['headers'] = {}
   /** Requests of this exchange without an answer, by typed id. */
   const pending = new Map<string, Message>()
+  /** Requests whose answers came but are not released yet; `released` counts those that are and were dropped from the front. */
+  const answered: Message[] = []
+  let released = 0
+  /** Lets go of an upload: its record ends with what came, the rest is read and dropped. */
+  let endUpload = (): void => {}
 
   const at = (): { session: string | undefined; exchange: number } => ({ session: session?.id, exchange })
   const missed = (bytes: number): void => {
@@ -131,10 +135,18 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   })
   /** Runs `then` once all recorded so far is durable; under `block` a failure ends the exchange instead. */
   const whenDurable = (then: () => void): void => {
+    const releases = released + answered.length
     journal.commit((error?: StenoError) => {
       if (over) return
-      if ((error !== undefined || unrecorded) && deps.onFailure === 'block') fail('recording-impossible')
-      else then()
+      if ((error !== undefined || unrecorded) && deps.onFailure === 'block') {
+        fail('recording-impossible')
+        return
+      }
+      if (releases > released) {
+        answered.splice(0, releases - released)
+        released = releases
+      }
+      then()
     })
   }
 
@@ -184,6 +196,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
       const asked = pending.get(key)
       if (asked === undefined) continue
       pending.delete(key)
+      answered.push(asked)
       const errorType = message.isError !== true ? undefined : message.errorCode === undefined ? 'tool_error' : String(message.errorCode)
       deps.observed.operation({ method: asked.method ?? '', tool: asked.method === 'tools/call' ? asked.name : undefined, errorType, seconds: (journal.elapsedUs() - startedUs) / 1e6 })
     }
@@ -226,7 +239,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     if (over) return
     over = true
     controller?.abort(new Error(reason))
-    upload?.destroy()
+    endUpload()
     if (reason === 'recording-impossible') {
       deps.observed.blocked('recording')
       recordEnd('error', reason)
@@ -235,12 +248,9 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     if (!res.headersSent) {
       const refusal = refuse(reason, { method, batch, messages })
       res.writeHead(refusal.status, [...refusal.headers])
-      // What is left of a request that is not forwarded must not be read as the next one.
-      if (!req.complete) res.shouldKeepAlive = false
       res.end(method === 'HEAD' ? undefined : refusal.body)
-      req.resume()
     } else if (answer?.events !== undefined && answer.cleartext) {
-      res.end(refusalEvents(reason, pending.values()))
+      res.end(refusalEvents(reason, [...answered, ...pending.values()]))
     } else {
       res.destroy()
     }
@@ -266,10 +276,11 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   const onClientGone = (): void => {
     if (over || clientGone) return
     clientGone = true
+    // Before the abort, which calls back at once: this is no failure of the upstream.
+    over = true
     // Passed on at once: in the modern era closing the stream is the cancellation.
     controller?.abort(new Error('client closed the connection'))
-    upload?.destroy()
-    over = true
+    endUpload()
     answer?.abandon()
     // A request that never came whole was not forwarded; that it was tried is recorded.
     if (!started) recordStart()
@@ -317,6 +328,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
               end: (outcome, reason) => recordEnd(outcome, reason),
               over: () => {
                 over = true
+                endUpload()
               },
             })
             answer.start()
@@ -349,27 +361,35 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   const stream = (soFar: Buffer): void => {
     recordStart()
     const body = createStreamedBody(context('client', headerValue(req.rawHeaders, 'content-type')), { mcp: looksLikeMessage(soFar) })
-    upload = new Readable({ read: () => req.resume(), highWaterMark: MAX_WAITING_BYTES })
+    const upload = new Readable({ read: () => req.resume(), highWaterMark: MAX_WAITING_BYTES })
     upload.on('error', () => {})
     const record = (chunk: Buffer): void => {
       req.pause()
       body.push(chunk)
       whenDurable(() => {
-        if (upload?.destroyed === false && upload.push(chunk)) req.resume()
+        if (!upload.destroyed && upload.push(chunk)) req.resume()
       })
     }
-    req.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer): void => {
       requestBytes += chunk.length
       record(chunk)
-    })
-    req.on('end', () => {
+    }
+    const onEnd = (): void => {
       body.end()
-      whenDurable(() => upload?.push(null))
-    })
+      whenDurable(() => upload.push(null))
+    }
+    endUpload = () => {
+      endUpload = () => {}
+      upload.destroy()
+      req.off('data', onData)
+      req.off('end', onEnd)
+      if (!req.complete) body.end()
+      req.resume()
+    }
+    req.on('data', onData)
+    req.on('end', onEnd)
     record(soFar)
-    whenDurable(() => {
-      if (upload !== undefined) dispatch(upload)
-    })
+    whenDurable(() => dispatch(upload))
   }
 
   res.on('close', onClientGone)
