@@ -117,7 +117,10 @@ export function createIngress(options: IngressOptions): Ingress {
       draining = true
       server.close()
       server.closeIdleConnections()
-      for (const exchange of live.values()) exchange.endIfQuiet()
+      for (const [res, exchange] of live) {
+        res.shouldKeepAlive = false
+        exchange.endIfQuiet()
+      }
       if (live.size > 0) {
         await new Promise<void>(resolve => {
           const timer = setTimeout(resolve, deadlineMs)
