@@ -1,6 +1,7 @@
 /**
  * Segments as files: `<path>/<yyyy>/<MM>/<dd>/<HH>/<writer>-<first seq>-<last seq>.jsonl.gz`, by the UTC hour of arrival.
  * A reader never sees half a segment: written under a dot name, synced, renamed, directory synced.
+ * There is one such name per writer: a draft that a crash left is written over by whoever ships that segment again.
  */
 
 import { mkdir, open, rename, unlink } from 'node:fs/promises'
@@ -20,18 +21,20 @@ export function createDirectorySink(options: { readonly path: string; readonly n
     }
     const { writer, firstSeq, lastSeq } = segment.index
     const name = `${writer}-${padded(firstSeq)}-${padded(lastSeq)}.jsonl.gz`
-    const draft = join(folder, `.${name}.part`)
+    const draft = join(options.path, `.${writer}.part`)
     const file = await open(draft, 'w', 0o640)
     try {
-      await file.writeFile(segment.bytes)
-      await file.sync()
+      try {
+        await file.writeFile(segment.bytes)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(draft, join(folder, name))
     } catch (error) {
       await unlink(draft).catch(() => {})
       throw error
-    } finally {
-      await file.close()
     }
-    await rename(draft, join(folder, name))
     await syncFolder(folder)
   }
   return {

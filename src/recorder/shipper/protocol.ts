@@ -1,6 +1,7 @@
 /** What the recorder's main thread and the shipper's worker tell each other. The log on disk is everything else. */
 
 import type { SinkConfig } from '../../sink/create-sink.ts'
+import type { LogPlace } from './writer-stream.ts'
 
 /** Shared counters: how far the live log is durable, and whether the worker sleeps. */
 export const SHARED_BYTES = 16
@@ -9,8 +10,16 @@ export const DURABLE = 0
 /** 1 while the worker waits to be woken. */
 export const SLEEPING = 1
 
-export const FILE_SHIFT = 40n
-export const OFFSET_MASK = (1n << FILE_SHIFT) - 1n
+const FILE_SHIFT = 40n
+const OFFSET_MASK = (1n << FILE_SHIFT) - 1n
+
+export function packPlace(place: LogPlace): bigint {
+  return (BigInt(place.file) << FILE_SHIFT) | BigInt(place.offset)
+}
+
+export function unpackPlace(packed: bigint): LogPlace {
+  return { file: Number(packed >> FILE_SHIFT), offset: Number(packed & OFFSET_MASK) }
+}
 
 export interface ShipperData {
   readonly directory: string
@@ -24,8 +33,13 @@ export interface ShipperData {
 export type ToWorker = { readonly type: 'wake' } | { readonly type: 'close'; readonly deadlineMs: number }
 
 export type FromWorker =
-  | { readonly type: 'shipped'; readonly records: 1; readonly bytes: number; readonly ackSeconds: number; readonly spoolBytes: number; readonly freedBytes: number }
+  /** The sink has a segment. */
+  | { readonly type: 'shipped'; readonly bytes: number; readonly ackSeconds: number }
   | { readonly type: 'failed'; readonly message: string; readonly retryMs: number }
-  | { readonly type: 'freed'; readonly freedBytes: number }
+  /** It has all frames of a writer before this place. */
+  | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace }
+  /** It has all of an earlier writer, whose files are removed. */
+  | { readonly type: 'gone'; readonly writer: string }
+  | { readonly type: 'warning'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'info'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'closed'; readonly complete: boolean }

@@ -10,44 +10,52 @@ import { FORMAT_VERSION } from '../../record/frame.ts'
 import type { SealLine, SegmentLine } from '../../record/frame.ts'
 import { encodeMember } from '../../record/member.ts'
 import type { Segment } from '../../sink/sink.ts'
+import type { Position } from './position-file.ts'
 
-/** Firehose takes records of 1,000 KiB (1,024,000 B); header with the index and the two own lines need room beside the data. */
-const MAX_DATA_BYTES = 1_024_000 - 65_536 - 4_096
+/** What Firehose takes as one record. */
+export const MAX_SEGMENT_BYTES = 1_024_000
+/** Header with the index and the two own lines need room beside the data. */
+const MAX_DATA_BYTES = MAX_SEGMENT_BYTES - 65_536 - 4_096
+/** Lines that compress a hundredfold must not make a segment that no reader wants to inflate. */
+const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 const BLOCK_BYTES = 128 * 1024
 const LEVEL = 3
 /** More sessions than this in one segment are flagged as "any". */
 const MAX_SESSIONS = 2_000
-
-/** Where in the spool a record ends, and the chain there: what a restarted shipper needs to go on. */
-export interface Position {
-  readonly file: number
-  readonly offset: number
-  /** Last seq that is packed; -1 before the first. */
-  readonly seq: number
-  /** Chain head after it, hex; null when it is not known. */
-  readonly head: string | null
-}
 
 export interface Packed {
   readonly segment: Segment
   readonly end: Position
 }
 
-interface Block {
-  readonly raw: Buffer
-  readonly deflated: Buffer
-  readonly frames: number
-  readonly sessions: readonly string[]
-  readonly end: Position
+/** Where a line lies in the spool and what its beginning says. */
+export interface AboutLine {
+  readonly seq: number
+  readonly session: string | undefined
+  readonly file: number
+  readonly start: number
+  readonly offset: number
+}
+
+/** A segment that grows: compressed blocks, and what its trailer and index will say. */
+interface Growing {
+  readonly firstSeq: number
+  readonly deflated: Buffer[]
+  readonly sessions: Set<string>
+  dataBytes: number
+  payloadBytes: number
+  crc: number
+  frames: number
+  end: Position
 }
 
 export interface SegmentBuilder {
   /** Adds a line; gives a segment when one is full. */
-  add(line: Buffer, about: { readonly seq: number; readonly session: string | undefined; readonly file: number; readonly offset: number }): Packed | undefined
-  /** Closes the segment being built, if there is one. To be called before a hole, at the linger's end, and at the end. */
+  add(line: Buffer, about: AboutLine): Packed | undefined
+  /** Closes the segment being built, if there is one. What does not fit into it stays: call again until it gives nothing. */
   finish(): Packed | undefined
-  /** The chain goes on unknown: frames after `position` were lost. */
-  lose(position: Position): void
+  /** Frames up to before `seq` were lost: the chain goes on unknown. Only when nothing is pending. */
+  lose(seq: number): void
   /** Lines wait in here. */
   readonly pending: boolean
 }
@@ -56,88 +64,83 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return hash('sha256', bytes, 'buffer')
 }
 
-export function createSegmentBuilder(writer: string, from: Position): SegmentBuilder {
+export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' | 'head'>): SegmentBuilder {
   let head = from.head === null ? undefined : Buffer.from(from.head, 'hex')
-  let end: Position = from
-  /** What the segment being built follows. */
-  let start: Position = from
-  let blocks: Block[] = []
-  let dataBytes = 0
+  /** What the next segment follows. */
+  let before: Pick<Position, 'seq' | 'head'> = from
+  let growing: Growing | undefined
   let lines: Buffer[] = []
   let lineBytes = 0
   let lineSessions = new Set<string>()
+  let last: AboutLine | undefined
 
-  const closeBlock = (): Block | undefined => {
-    if (lines.length === 0) return undefined
+  const begin = (end: Position): Growing => {
+    const firstSeq = before.seq + 1
+    const line: SegmentLine = { kind: 'segment', format: FORMAT_VERSION, writer, firstSeq, previous: before.head }
+    const first = Buffer.from(`${JSON.stringify(line)}\n`)
+    const deflated = deflateRawSync(first, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })
+    return { firstSeq, deflated: [deflated], sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
+  }
+  const pack = (): Packed | undefined => {
+    if (growing === undefined) return undefined
+    const { firstSeq, deflated, sessions, frames, end } = growing
+    const line: SealLine = { kind: 'seal', writer, lastSeq: end.seq, frames, head: end.head }
+    const seal = Buffer.from(`${JSON.stringify(line)}\n`)
+    const index = { writer, firstSeq, lastSeq: end.seq, frames, sessions: sessions.size > MAX_SESSIONS ? ('any' as const) : [...sessions].sort() }
+    const bytes = encodeMember({
+      index,
+      deflated: [...deflated, deflateRawSync(seal, { level: LEVEL })],
+      crc32: crc32(seal, growing.crc),
+      payloadBytes: growing.payloadBytes + seal.length,
+    })
+    before = end
+    growing = undefined
+    return { segment: { index, bytes }, end }
+  }
+  /** Compresses the lines gathered and takes them into the segment, or into the next one when they do not fit: then the full one is given. */
+  const closeBlock = (): Packed | undefined => {
+    if (last === undefined || lines.length === 0) return undefined
     const raw = Buffer.concat(lines, lineBytes)
-    const block = { raw, deflated: deflateRawSync(raw, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH }), frames: lines.length / 2, sessions: [...lineSessions], end }
+    const frames = lines.length / 2
+    const sessions = lineSessions
+    const { file, start, offset, seq } = last
+    const end: Position = { file, start, offset, seq, head: head?.toString('hex') ?? null }
     lines = []
     lineBytes = 0
     lineSessions = new Set()
-    return block
-  }
-  const pack = (): Packed | undefined => {
-    const last = blocks.at(-1)
-    if (last === undefined) return undefined
-    const firstSeq = start.seq + 1
-    const frames = blocks.reduce((sum, block) => sum + block.frames, 0)
-    const segmentLine: SegmentLine = { kind: 'segment', format: FORMAT_VERSION, writer, firstSeq, previous: start.head }
-    const sealLine: SealLine = { kind: 'seal', writer, lastSeq: last.end.seq, frames, head: last.end.head }
-    const first = Buffer.from(`${JSON.stringify(segmentLine)}\n`)
-    const seal = Buffer.from(`${JSON.stringify(sealLine)}\n`)
-    const sessions = new Set(blocks.flatMap(block => block.sessions))
-    let crc = crc32(first)
-    for (const block of blocks) crc = crc32(block.raw, crc)
-    const bytes = encodeMember({
-      index: { writer, firstSeq, lastSeq: last.end.seq, frames, sessions: sessions.size > MAX_SESSIONS ? 'any' : [...sessions].sort() },
-      deflated: [deflateRawSync(first, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH }), ...blocks.map(block => block.deflated), deflateRawSync(seal, { level: LEVEL })],
-      crc32: crc32(seal, crc),
-      payloadBytes: first.length + seal.length + blocks.reduce((sum, block) => sum + block.raw.length, 0),
-    })
-    const index = { writer, firstSeq, lastSeq: last.end.seq, frames, sessions: [...sessions] }
-    start = last.end
-    blocks = []
-    dataBytes = 0
-    return { segment: { index, bytes }, end: last.end }
-  }
-  const keep = (block: Block): void => {
-    blocks.push(block)
-    dataBytes += block.deflated.length
+    const deflated = deflateRawSync(raw, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })
+    const fits = growing === undefined || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
+    const full = fits ? undefined : pack()
+    growing ??= begin(end)
+    growing.deflated.push(deflated)
+    growing.dataBytes += deflated.length
+    growing.payloadBytes += raw.length
+    growing.crc = crc32(raw, growing.crc)
+    growing.frames += frames
+    growing.end = end
+    for (const session of sessions) growing.sessions.add(session)
+    return full
   }
 
   return {
-    add: (line, { seq, session, file, offset }) => {
+    add: (line, about) => {
+      // Before the line, not after it: so a block is one line or no larger than BLOCK_BYTES, and always fits a segment.
+      const full = lineBytes > 0 && lineBytes + line.length >= BLOCK_BYTES ? closeBlock() : undefined
       if (head !== undefined) head = Buffer.from(chainNext(sha256, head, sha256(line)))
       lines.push(line, NEWLINE)
       lineBytes += line.length + 1
-      if (session !== undefined) lineSessions.add(session)
-      end = { file, offset, seq, head: head?.toString('hex') ?? null }
-      if (lineBytes < BLOCK_BYTES) return undefined
-      const block = closeBlock()
-      if (block === undefined) return undefined
-      const full = dataBytes + block.deflated.length > MAX_DATA_BYTES ? pack() : undefined
-      keep(block)
+      if (about.session !== undefined) lineSessions.add(about.session)
+      last = about
       return full
     },
-    finish: () => {
-      const block = closeBlock()
-      if (block === undefined) return pack()
-      if (dataBytes + block.deflated.length > MAX_DATA_BYTES) {
-        // Both do not fit: the caller calls again until nothing is left.
-        const full = pack()
-        keep(block)
-        return full
-      }
-      keep(block)
-      return pack()
-    },
-    lose: position => {
+    finish: () => closeBlock() ?? pack(),
+    lose: seq => {
+      if (growing !== undefined || lines.length > 0) throw new TypeError('lines from before the hole are still to be packed')
       head = undefined
-      end = position
-      start = position
+      before = { seq: seq - 1, head: null }
     },
     get pending() {
-      return lines.length > 0 || blocks.length > 0
+      return lines.length > 0 || growing !== undefined
     },
   }
 }

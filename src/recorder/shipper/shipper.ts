@@ -1,13 +1,15 @@
 /** The shipper as the main thread sees it: wakes the worker, hears what was accepted, starts it again when it dies. */
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Log } from '../../platform/log.ts'
-import { DURABLE, FILE_SHIFT, SHARED_BYTES, SLEEPING } from './protocol.ts'
+import { DURABLE, packPlace, SHARED_BYTES, SLEEPING } from './protocol.ts'
 import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
+import type { LogPlace } from './writer-stream.ts'
 
 export interface Shipper {
   /** The live log is durable up to here. */
-  durable(file: number, offset: number): void
+  durable(place: LogPlace): void
   /** Ships all that is durable. @returns whether everything was accepted */
   close(deadlineMs: number): Promise<boolean>
 }
@@ -19,16 +21,25 @@ export interface ShippedEvent {
   readonly result: 'accepted' | 'failed'
 }
 
+export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
+  readonly log: Log
+  readonly random: () => number
+  readonly onShipped: (event: ShippedEvent) => void
+  readonly onAccepted: (writer: string, place: LogPlace) => void
+  /** An earlier writer is wholly accepted, its files are gone. */
+  readonly onGone: (writer: string) => void
+}
+
 const RESTART_MS = 500
 const MAX_RESTART_MS = 30_000
-/** Beyond the deadline: the worker then hangs in one attempt. */
-const GRACE_MS = 2_000
+/** Beyond the deadline, for an attempt that hangs, and again for a thread that cannot be ended while the system holds it. */
+const GRACE_MS = 1_000
 
-export function startShipper(options: Omit<ShipperData, 'shared'> & { readonly log: Log; readonly random: () => number; readonly onShipped: (event: ShippedEvent) => void; readonly onAccepted: (spoolBytes: number, freedBytes: number) => void }): Shipper {
-  const { log, random, onShipped, onAccepted, ...config } = options
+export function startShipper(options: ShipperOptions): Shipper {
+  const { log, random, onShipped, onAccepted, onGone, ...config } = options
   const buffer = new SharedArrayBuffer(SHARED_BYTES)
   const shared = new BigInt64Array(buffer)
-  let worker: Worker
+  let worker: Worker | undefined
   let closed: ((complete: boolean) => void) | undefined
   let restartMs = RESTART_MS
   let restart: NodeJS.Timeout | undefined
@@ -37,15 +48,20 @@ export function startShipper(options: Omit<ShipperData, 'shared'> & { readonly l
     switch (message.type) {
       case 'shipped':
         restartMs = RESTART_MS
-        onShipped({ records: message.records, bytes: message.bytes, ackSeconds: message.ackSeconds, result: 'accepted' })
-        onAccepted(message.spoolBytes, message.freedBytes)
+        onShipped({ records: 1, bytes: message.bytes, ackSeconds: message.ackSeconds, result: 'accepted' })
         return
       case 'failed':
         onShipped({ records: 1, bytes: 0, ackSeconds: 0, result: 'failed' })
         log.warn('the sink did not accept a segment; trying again', { reason: message.message, retryMs: Math.round(message.retryMs) })
         return
-      case 'freed':
-        onAccepted(0, message.freedBytes)
+      case 'accepted':
+        onAccepted(message.writer, message.place)
+        return
+      case 'gone':
+        onGone(message.writer)
+        return
+      case 'warning':
+        log.warn(message.message, message.fields)
         return
       case 'info':
         log.info(message.message, message.fields)
@@ -54,35 +70,39 @@ export function startShipper(options: Omit<ShipperData, 'shared'> & { readonly l
         closed?.(message.complete)
     }
   }
-  const run = (): Worker => {
+  const run = (): void => {
     Atomics.store(shared, SLEEPING, 0n)
     const data: ShipperData = { ...config, shared: buffer }
     const started = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'shipper' })
+    worker = started
+    let reason = 'it was ended'
     started.on('message', onMessage)
     started.on('error', error => {
-      // The log on disk is whole: a new worker goes on from the last position.
-      log.error('the shipper ended unexpectedly; starting it again', { reason: error instanceof Error ? error.message : String(error) })
+      reason = error instanceof Error ? error.message : String(error)
+    })
+    started.on('exit', () => {
+      worker = undefined
       if (closed !== undefined) {
         closed(false)
         return
       }
-      restart = setTimeout(() => {
-        worker = run()
-      }, restartMs * random())
+      // The log on disk is whole: a new worker goes on from the last position.
+      log.error('the shipper ended unexpectedly; starting it again', { reason })
+      restart = setTimeout(run, restartMs * random())
       restartMs = Math.min(MAX_RESTART_MS, restartMs * 2)
     })
-    return started
   }
-  worker = run()
-  const tell = (message: ToWorker): void => worker.postMessage(message)
+  run()
+  const tell = (message: ToWorker): void => worker?.postMessage(message)
 
   return {
-    durable: (file, offset) => {
-      Atomics.store(shared, DURABLE, (BigInt(file) << FILE_SHIFT) | BigInt(offset))
+    durable: place => {
+      Atomics.store(shared, DURABLE, packPlace(place))
       if (Atomics.compareExchange(shared, SLEEPING, 1n, 0n) === 1n) tell({ type: 'wake' })
     },
     close: async deadlineMs => {
       clearTimeout(restart)
+      if (worker === undefined) run()
       const complete = await new Promise<boolean>(resolve => {
         const timer = setTimeout(() => resolve(false), deadlineMs + GRACE_MS)
         closed = done => {
@@ -91,7 +111,10 @@ export function startShipper(options: Omit<ShipperData, 'shared'> & { readonly l
         }
         tell({ type: 'close', deadlineMs })
       })
-      await worker.terminate()
+      // A file system that hangs holds the thread: then only the end of the process ends it.
+      const giveUp = new AbortController()
+      await Promise.race([worker?.terminate(), wait(GRACE_MS, undefined, { signal: giveUp.signal }).catch(() => {})])
+      giveUp.abort()
       return complete
     },
   }

@@ -1,9 +1,9 @@
-/** Looks through what earlier writers left in the spool: how far each came, and what of it is damaged. Reads only. */
+/** Looks through what earlier writers left in the spool: how far each came, what is not shipped, and what of it is damaged. Reads only. */
 
-import { readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import type { RecoveredWriter } from '../../record/frame.ts'
-import { logName, parseLogName, peekLine, RECORD_HEAD_BYTES } from './log-format.ts'
+import { readPosition } from '../shipper/position-file.ts'
+import { listLogs, spoolPath } from './list-logs.ts'
+import { HEADER_BYTES, peekLine } from './log-format.ts'
 import { openLogReader } from './log-reader.ts'
 
 export interface SpoolFinding {
@@ -15,81 +15,76 @@ export interface SpoolFinding {
   readonly detail: string
 }
 
+/** Records of a log file that are not shipped. */
+export interface LeftRecords {
+  readonly writer: string
+  readonly file: number
+  readonly begin: number
+  readonly end: number
+  /** When the first of them was written, ms since epoch. */
+  readonly ms: number
+}
+
 export interface Adopted {
   readonly recovered: readonly RecoveredWriter[]
   readonly findings: readonly SpoolFinding[]
-  /** Bytes that their files take. */
-  readonly fileBytes: number
-  /** Bytes of their records. */
-  readonly recordBytes: number
+  readonly left: readonly LeftRecords[]
 }
 
-/** Log files of a directory by writer, each list in order of file number. */
-export function listLogs(directory: string): Map<string, number[]> {
-  const logs = new Map<string, number[]>()
-  for (const name of readdirSync(directory)) {
-    const log = parseLogName(name)
-    if (log === undefined) continue
-    const files = logs.get(log.writer)
-    if (files === undefined) logs.set(log.writer, [log.file])
-    else files.push(log.file)
-  }
-  for (const files of logs.values()) files.sort((a, b) => a - b)
-  return logs
+interface Scan extends Adopted {
+  readonly recovered: RecoveredWriter[]
+  readonly findings: SpoolFinding[]
+  readonly left: LeftRecords[]
 }
 
-export function adoptSpool(directory: string, pathOf: (writer: string, file: number) => string): Adopted {
-  const recovered: RecoveredWriter[] = []
-  const findings: SpoolFinding[] = []
-  let fileBytes = 0
-  let recordBytes = 0
-  for (const [writer, files] of listLogs(directory)) {
-    for (const file of files) fileBytes += statSync(pathOf(writer, file)).size
-    const found = scanWriter(writer, files, pathOf)
-    recovered.push(found.recovered)
-    findings.push(...found.findings)
-    recordBytes += found.recordBytes
-  }
-  return { recovered, findings, fileBytes, recordBytes }
+/** @throws StenoError `spool.version` for a file that a newer program wrote */
+export function adoptSpool(directory: string): Adopted {
+  const scan: Scan = { recovered: [], findings: [], left: [] }
+  for (const [writer, files] of listLogs(directory)) scanWriter(directory, writer, files, scan)
+  return scan
 }
 
-function scanWriter(writer: string, files: readonly number[], pathOf: (writer: string, file: number) => string): { recovered: RecoveredWriter; findings: SpoolFinding[]; recordBytes: number } {
-  const findings: SpoolFinding[] = []
-  let lastSeq = -1
-  let stopped = false
+function scanWriter(directory: string, writer: string, files: readonly number[], scan: Scan): void {
+  const pathOf = (file: number): string => spoolPath(directory)(writer, file)
+  // What is shipped is not looked at again: it is whole elsewhere.
+  const shipped = readPosition(directory, writer, pathOf)
+  let lastSeq = shipped?.position.seq ?? -1
+  let stopped = shipped?.kind === 'writer.stop'
   let holeBytes = 0
-  let recordBytes = 0
-  files.forEach((file, index) => {
-    const reader = openLogReader(pathOf(writer, file), writer, 0)
+  for (const file of files) {
+    if (shipped !== undefined && file < shipped.position.file) continue
+    const begin = shipped?.position.file === file ? shipped.position.offset : HEADER_BYTES
+    const reader = openLogReader(pathOf(file), writer, begin)
     try {
+      let end = begin
+      let firstTime: string | undefined
       for (;;) {
         const item = reader.next(Infinity)
-        if (item.kind === 'line') {
-          recordBytes += RECORD_HEAD_BYTES + item.line.length
-          const peeked = peekLine(item.line)
-          if (peeked === undefined || peeked.seq <= lastSeq) continue
-          // Damage that cost no frame: a write that failed was repeated in the next file.
-          if (peeked.seq !== lastSeq + 1 && (lastSeq >= 0 || holeBytes > 0)) {
-            findings.push({ writer, reason: 'damage', bytes: holeBytes, fromSeq: lastSeq + 1, toSeq: peeked.seq - 1, detail: `${peeked.seq - lastSeq - 1} frames in the spool could not be read back` })
-          }
-          holeBytes = 0
-          lastSeq = peeked.seq
-          stopped = peeked.kind === 'writer.stop'
-        } else if (item.kind === 'damage') {
+        if (item.kind === 'end') {
           holeBytes += item.bytes
-        } else {
-          if (item.bytes > 0 && index === files.length - 1) findings.push({ writer, reason: 'torn-tail', bytes: item.bytes, fromSeq: lastSeq + 1, detail: 'the last write was cut; nothing of it had been released' })
-          else if (item.bytes > 0) holeBytes += item.bytes
           break
         }
+        end = item.end
+        if (item.kind === 'damage') {
+          holeBytes += item.bytes
+          continue
+        }
+        const head = peekLine(item.line)
+        if (head === undefined || head.seq <= lastSeq) continue
+        firstTime ??= head.time
+        // Damage that cost no frame: a write that failed was repeated in the next file.
+        if (head.seq !== lastSeq + 1 && (lastSeq >= 0 || holeBytes > 0)) {
+          scan.findings.push({ writer, reason: 'damage', bytes: holeBytes, fromSeq: lastSeq + 1, toSeq: head.seq - 1, detail: `${head.seq - lastSeq - 1} frames in the spool could not be read back` })
+        }
+        holeBytes = 0
+        lastSeq = head.seq
+        stopped = head.kind === 'writer.stop'
       }
+      if (firstTime !== undefined) scan.left.push({ writer, file, begin, end, ms: Date.parse(firstTime) })
     } finally {
       reader.close()
     }
-  })
-  return { recovered: { writer, frames: lastSeq + 1, state: stopped ? 'stopped' : 'cut' }, findings, recordBytes }
-}
-
-export function spoolPath(directory: string): (writer: string, file: number) => string {
-  return (writer, file) => join(directory, logName(writer, file))
+  }
+  if (holeBytes > 0) scan.findings.push({ writer, reason: 'torn-tail', bytes: holeBytes, fromSeq: lastSeq + 1, detail: 'the end of the log cannot be read: its last write was cut, of which nothing had been released, or the disk has damaged it' })
+  scan.recovered.push({ writer, frames: lastSeq + 1, state: stopped ? 'stopped' : 'cut' })
 }

@@ -5,24 +5,43 @@
 
 import { crc32 } from 'node:zlib'
 import { StenoError } from '../../errors.ts'
+import { MAX_HEAD_LENGTH, readHead } from '../../record/parse-line.ts'
+import type { LineHead } from '../../record/parse-line.ts'
 
 export const HEADER_BYTES = 512
 export const RECORD_HEAD_BYTES = 12
 export const RECORD_MAGIC = Buffer.from([0xfe, 0xff, 0xf5, 0xfa])
-/** Longest line: what one frame can grow to, with room. Anything longer in a log is damage. */
+/** Longest line that is taken: one that does not compress at all must still fit a segment. Frames are cut smaller (body parts of 128 Ki characters). */
+export const MAX_FRAME_BYTES = 900 * 1024
+/** Anything longer in a log is damage. */
 export const MAX_LINE_BYTES = 16 * 1024 * 1024
 
 const SPOOL_VERSION = 1
 const FILE_MAGIC = 'STENOLOG'
-const FILE_NAME = /^([0-9a-z]{1,64})-(\d{6,})\.log$/
+const WRITER_ID = '[0-9a-hjkmnp-tv-z]{26}'
+const FILE_NAME = new RegExp(`^(${WRITER_ID})-(\\d{6,15})\\.log$`)
+const POSITION_NAME = new RegExp(`^(${WRITER_ID})\\.shipped$`)
 
 export function logName(writer: string, file: number): string {
   return `${writer}-${String(file).padStart(6, '0')}.log`
 }
 
+/** Strict, so that a file of somebody else is never read as ours, shipped and removed. */
 export function parseLogName(name: string): { readonly writer: string; readonly file: number } | undefined {
   const match = FILE_NAME.exec(name)
-  return match?.[1] === undefined ? undefined : { writer: match[1], file: Number(match[2]) }
+  if (match?.[1] === undefined) return undefined
+  const log = { writer: match[1], file: Number(match[2]) }
+  return logName(log.writer, log.file) === name ? log : undefined
+}
+
+/** Name of the file that holds how far a writer is shipped. */
+export function positionName(writer: string): string {
+  return `${writer}.shipped`
+}
+
+/** The writer of such a name. */
+export function parsePositionName(name: string): string | undefined {
+  return POSITION_NAME.exec(name)?.[1]
 }
 
 /** Start value of every record's CRC of a writer: a block left by another one never validates. */
@@ -41,7 +60,7 @@ export function encodeHeader(writer: string, file: number): Buffer {
   return header
 }
 
-/** The writer of a log file, or why its header is no header. Throws `spool.version` for a file of a newer program. */
+/** Whether a log file's header is one. Throws `spool.version` for a file of a newer program. */
 export function checkHeader(header: Buffer, name: string): 'valid' | 'empty' | 'damaged' {
   if (header.every(byte => byte === 0)) return 'empty'
   if (header.length < HEADER_BYTES || header.toString('latin1', 0, 8) !== FILE_MAGIC) return 'damaged'
@@ -62,7 +81,9 @@ export function encodeRecord(target: Buffer, at: number, line: string, seed: num
 }
 
 /** What a line's beginning says; every line of ours begins like this. */
-export function peekLine(line: Buffer): { readonly seq: number; readonly kind: string; readonly session: string | undefined } | undefined {
-  const match = /^\{"writer":"[0-9a-z]{1,64}","seq":(\d{1,15}),"time":"[^"]{1,40}","elapsedUs":\d+,"kind":"([a-z.]{1,32})","salt":"[0-9a-f]*"(?:,"session":"([0-9a-z]{1,64})")?/.exec(line.toString('latin1', 0, Math.min(line.length, 320)))
-  return match === null ? undefined : { seq: Number(match[1]), kind: match[2] ?? '', session: match[3] }
+export function peekLine(line: Buffer): LineHead | undefined {
+  // Ours are far shorter than what the format allows.
+  return readHead(line.toString('latin1', 0, USUAL_HEAD_LENGTH)) ?? (line.length > USUAL_HEAD_LENGTH ? readHead(line.toString('latin1', 0, MAX_HEAD_LENGTH)) : undefined)
 }
+
+const USUAL_HEAD_LENGTH = 320

@@ -5,13 +5,15 @@ import { crc32 } from 'node:zlib'
 import { checkHeader, crcSeed, HEADER_BYTES, MAX_LINE_BYTES, RECORD_HEAD_BYTES, RECORD_MAGIC } from './log-format.ts'
 
 export type LogItem =
-  | { readonly kind: 'line'; readonly line: Buffer; readonly end: number }
+  /** `line` is valid until the next call. */
+  | { readonly kind: 'line'; readonly line: Buffer; readonly start: number; readonly end: number }
   /** Bytes that are no record, with valid records after them. */
   | { readonly kind: 'damage'; readonly bytes: number; readonly end: number }
   /** Nothing valid follows. `bytes` > 0: what lies there is no clean end but the rest of a write that was cut. */
   | { readonly kind: 'end'; readonly bytes: number }
 
 const WINDOW_BYTES = 256 * 1024
+const ZEROS = Buffer.alloc(WINDOW_BYTES)
 
 export interface LogReader {
   /** @param limit offset up to which the file may be read; the item `end` is given when it is reached */
@@ -23,12 +25,14 @@ export interface LogReader {
 export function openLogReader(path: string, writer: string, from: number): LogReader {
   const fd = openSync(path, 'r')
   const seed = crcSeed(writer)
+  let size = 0
   let at = Math.max(from, HEADER_BYTES)
   let window = Buffer.alloc(0)
   let windowAt = at
 
   const header = Buffer.alloc(HEADER_BYTES)
   try {
+    size = fstatSync(fd).size
     const read = readSync(fd, header, 0, HEADER_BYTES, 0)
     // A damaged header costs nothing: records carry all they need. A newer version is refused.
     checkHeader(header.subarray(0, read), path)
@@ -65,42 +69,55 @@ export function openLogReader(path: string, writer: string, from: number): LogRe
     const line = bytes(offset + RECORD_HEAD_BYTES, length, limit)
     return line.length === length && crc32(line, lengthCrc) === crc ? line : undefined
   }
-  /** Offset of the next valid record after `offset`, and how many bytes before it are not zero. */
-  const search = (offset: number, limit: number): { readonly found: number | undefined; readonly dirty: boolean } => {
-    let dirty = false
+  /** Offset of the next valid record after `offset`, and, when there is none, where the last byte that is not zero ends. */
+  const search = (offset: number, limit: number): { readonly found: number | undefined; readonly dirtyEnd: number } => {
+    let dirtyEnd = offset
     for (let position = offset; position < limit; ) {
       const piece = bytes(position, WINDOW_BYTES, limit)
       if (piece.length === 0) break
       const hit = piece.indexOf(RECORD_MAGIC)
       const until = hit < 0 ? piece.length : hit
-      if (!dirty) dirty = piece.subarray(0, until).some(byte => byte !== 0)
+      const used = usedBytes(piece.subarray(0, until))
+      if (used > 0) dirtyEnd = position + used
       if (hit < 0) {
         // The magic may lie across the border of two pieces.
         position += piece.length <= 3 ? piece.length : piece.length - 3
         continue
       }
-      if (position + hit > offset && recordAt(position + hit, limit) !== undefined) return { found: position + hit, dirty }
-      dirty = true
+      if (position + hit > offset && recordAt(position + hit, limit) !== undefined) return { found: position + hit, dirtyEnd }
+      dirtyEnd = position + hit + 1
       position += hit + 1
     }
-    return { found: undefined, dirty }
+    return { found: undefined, dirtyEnd }
   }
 
   return {
     next: limit => {
-      const end = Math.min(limit, fstatSync(fd).size)
+      // A log has its full size from the beginning: asking again is only for one that was cut or is still being made.
+      if (at >= size) size = fstatSync(fd).size
+      const end = Math.min(limit, size)
       if (at >= end) return { kind: 'end', bytes: 0 }
       const line = recordAt(at, end)
       if (line !== undefined) {
+        const start = at
         at += RECORD_HEAD_BYTES + line.length
-        return { kind: 'line', line, end: at }
+        return { kind: 'line', line, start, end: at }
       }
-      const { found, dirty } = search(at, end)
-      if (found === undefined) return { kind: 'end', bytes: dirty ? end - at : 0 }
+      const { found, dirtyEnd } = search(at, end)
+      if (found === undefined) return { kind: 'end', bytes: dirtyEnd - at }
       const skipped = found - at
       at = found
       return { kind: 'damage', bytes: skipped, end: at }
     },
     close: () => closeSync(fd),
   }
+}
+
+/** Length without the zeros at the end. */
+function usedBytes(piece: Buffer): number {
+  // Most of what is searched is the preallocated rest of a file: one comparison tells.
+  if (piece.equals(ZEROS.subarray(0, piece.length))) return 0
+  let length = piece.length
+  while (length > 0 && piece[length - 1] === 0) length--
+  return length
 }

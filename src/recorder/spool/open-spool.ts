@@ -10,8 +10,10 @@ import type { RecoveredWriter } from '../../record/frame.ts'
 import type { SinkConfig } from '../../sink/create-sink.ts'
 import { startShipper } from '../shipper/shipper.ts'
 import type { ShippedEvent, Shipper } from '../shipper/shipper.ts'
-import { adoptSpool, spoolPath } from './adopt.ts'
+import { adoptSpool } from './adopt.ts'
 import type { SpoolFinding } from './adopt.ts'
+import { createBacklog } from './backlog.ts'
+import { RESERVE_NAME, spoolFileBytes, spoolPath } from './list-logs.ts'
 import { lockSpool } from './lock.ts'
 import { createLogWriter } from './log-writer.ts'
 import { makeDirectory, nodeSpoolFs } from './spool-fs.ts'
@@ -39,24 +41,23 @@ export interface OpenSpoolOptions {
 const FIRST_FILE_BYTES = 1024 * 1024
 const FILE_BYTES = 8 * 1024 * 1024
 const RESERVE_BYTES = 256 * 1024
-/** Resolution of "oldest unshipped". */
-const MARK_MS = 100
+/** How long a start waits for the shipper to make room in a spool that is full of what earlier writers left. */
+const ROOM_WAIT_MS = 10_000
 
 export async function openSpool(options: OpenSpoolOptions): Promise<{ readonly spool: Spool; readonly recovered: readonly RecoveredWriter[]; readonly findings: readonly SpoolFinding[] }> {
   const { directory, clock, log } = options
   const unlock = await takeDirectory(directory)
+  let shipper: Shipper | undefined
   try {
-    const pathOf = spoolPath(directory)
-    const reservePath = join(directory, 'reserve')
+    const { recovered, findings, left } = adoptSpool(directory)
+    const reservePath = join(directory, RESERVE_NAME)
     await rm(reservePath, { force: true })
-    const adopted = adoptSpool(directory, pathOf)
     const writer = newWriterId(clock.now())
-    let fileBytes = adopted.fileBytes
-    /** Bytes of records, written and accepted; what earlier writers left counts as written. */
-    let written = adopted.recordBytes
-    let accepted = 0
-    const marks: { readonly at: number; readonly ms: number }[] = adopted.recordBytes > 0 ? [{ at: adopted.recordBytes, ms: clock.now() }] : []
-    let shipper: Shipper | undefined
+    const pathOf = spoolPath(directory)
+    const backlog = createBacklog()
+    for (const { writer: earlier, ...run } of left) backlog.add(earlier, run)
+    let fileBytes = 0
+    let onRoom: (() => void) | undefined
 
     const logWriter = createLogWriter({
       writer,
@@ -66,26 +67,26 @@ export async function openSpool(options: OpenSpoolOptions): Promise<{ readonly s
       firstFileBytes: FIRST_FILE_BYTES,
       fileBytes: options.fileBytes ?? FILE_BYTES,
       reserveBytes: RESERVE_BYTES,
-      mayGrow: bytes => fileBytes + bytes <= options.maxBytes,
+      mayGrow: bytes => {
+        // The count only grows; what the shipper has removed is seen when it matters.
+        if (fileBytes === 0 || fileBytes + bytes > options.maxBytes) fileBytes = spoolFileBytes(directory)
+        return fileBytes + bytes <= options.maxBytes
+      },
       random: Math.random,
       monotonic: clock.monotonic,
       onState: options.onStateChange,
       onLastWords: options.onLastWords,
       onSync: options.onSync,
-      onFile: (_file, bytes) => {
+      onGrow: bytes => {
         fileBytes += bytes
       },
       onDurable: (file, offset, bytes) => {
-        written += bytes
-        const now = clock.now()
-        const last = marks.at(-1)
-        if (last === undefined || now - last.ms >= MARK_MS) marks.push({ at: written, ms: now })
-        else marks[marks.length - 1] = { at: written, ms: last.ms }
-        shipper?.durable(file, offset)
+        backlog.add(writer, { file, begin: offset - bytes, end: offset, ms: clock.now() })
+        shipper?.durable({ file, offset })
       },
     })
-    await logWriter.start()
-    shipper = startShipper({
+    // Before the log: in a full spool it is what makes room for one.
+    const shipping = startShipper({
       directory,
       writer,
       sink: options.sink,
@@ -93,13 +94,41 @@ export async function openSpool(options: OpenSpoolOptions): Promise<{ readonly s
       log,
       random: Math.random,
       onShipped: options.onShipped,
-      onAccepted: (spoolBytes, freedBytes) => {
-        accepted = Math.min(written, accepted + spoolBytes)
-        fileBytes = Math.max(0, fileBytes - freedBytes)
-        while (marks[0] !== undefined && marks[0].at <= accepted) marks.shift()
+      onAccepted: (of, place) => {
+        backlog.accepted(of, place)
+        onRoom?.()
+      },
+      onGone: of => {
+        backlog.gone(of)
+        onRoom?.()
       },
     })
-    const shipping = shipper
+    shipper = shipping
+    for (const giveUp = clock.monotonic() + ROOM_WAIT_MS; ; ) {
+      const error = await logWriter.start().then(() => undefined, (cause: unknown) => asStenoError(cause, directory))
+      if (error === undefined) break
+      const leftMs = giveUp - clock.monotonic()
+      if (error.code !== 'spool.full' || recovered.length === 0 || leftMs <= 0) throw error
+      log.warn('the spool is full; waiting for what earlier writers left to be shipped', { reason: error.message })
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, leftMs)
+        onRoom = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      onRoom = undefined
+    }
+    let closing: Promise<{ readonly unshippedBytes: number }> | undefined
+    const close = async (deadlineMs: number): Promise<{ readonly unshippedBytes: number }> => {
+      try {
+        await logWriter.close()
+        const complete = await shipping.close(deadlineMs)
+        return { unshippedBytes: complete ? 0 : Math.max(1, backlog.bytes) }
+      } finally {
+        unlock()
+      }
+    }
     const spool: Spool = {
       writer,
       get state() {
@@ -108,20 +137,16 @@ export async function openSpool(options: OpenSpoolOptions): Promise<{ readonly s
       append: line => logWriter.append(line),
       commit: done => logWriter.commit(done),
       get unshippedBytes() {
-        return Math.max(0, written - accepted)
+        return backlog.bytes
       },
       get oldestUnshippedMs() {
-        return marks[0]?.ms
+        return backlog.oldestMs
       },
-      close: async deadlineMs => {
-        await logWriter.close()
-        const complete = await shipping.close(deadlineMs)
-        unlock()
-        return { unshippedBytes: complete ? 0 : Math.max(1, written - accepted) }
-      },
+      close: deadlineMs => (closing ??= close(deadlineMs)),
     }
-    return { spool, recovered: adopted.recovered, findings: adopted.findings }
+    return { spool, recovered, findings }
   } catch (error) {
+    await shipper?.close(0)
     unlock()
     throw asStenoError(error, directory)
   }

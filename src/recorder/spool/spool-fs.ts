@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 
 export interface SpoolFs {
-  /** Creates a file of zeros, durable with its directory entry, opened so that every write is synced before it returns. */
+  /** Creates a file of zeros, durable with its directory entry, opened so that every write is synced before it returns. Leaves nothing when it fails. */
   createLog(path: string, bytes: number): Promise<number>
   /** Opens an existing preallocated file likewise. */
   openLog(path: string): Promise<number>
@@ -23,17 +23,19 @@ export const nodeSpoolFs: SpoolFs = {
   createLog: async (path, bytes) => {
     const file = await openFile(path, 'wx', 0o600)
     try {
-      const zeros = Buffer.alloc(Math.min(bytes, ZEROS_BYTES))
-      for (let at = 0; at < bytes; ) at += (await file.write(zeros, 0, Math.min(zeros.length, bytes - at), at)).bytesWritten
-      await file.sync()
+      try {
+        const zeros = Buffer.alloc(Math.min(bytes, ZEROS_BYTES))
+        for (let at = 0; at < bytes; ) at += (await file.write(zeros, 0, Math.min(zeros.length, bytes - at), at)).bytesWritten
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await syncDirectory(dirname(path))
+      return await nodeSpoolFs.openLog(path)
     } catch (error) {
-      await file.close()
-      await unlink(path)
+      await unlink(path).catch(() => {})
       throw error
     }
-    await file.close()
-    await syncDirectory(dirname(path))
-    return await nodeSpoolFs.openLog(path)
   },
   openLog: path => promisify(open)(path, constants.O_WRONLY | constants.O_DSYNC),
   write: (fd, buffer, offset, length, position, done) => write(fd, buffer, offset, length, position, done),
