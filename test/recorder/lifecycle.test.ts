@@ -162,7 +162,7 @@ describe('recorder from start to end', () => {
       const recorded = await recorder.stop()
       const bytes = (from: string): string => Buffer.concat(recorded.of('http').filter(frame => frame.from === from).map(frame => recorded.bodyOf(frame))).toString('latin1')
       expect(bytes('client')).to.equal('\u0081\u0002\u00ff\u0000')
-      expect(bytes('server')).to.include('hello').and.to.match(/echo:\u0081\u0002\u00ff\u0000$/)
+      expect(bytes('server')).to.include('hello').and.to.include('echo:\u0081\u0002\u00ff\u0000')
       expect(recorded.of('exchange.end')[0]).to.include({ status: 101, outcome: 'ok' })
       expect(recorded.frames.at(-1)?.kind).to.equal('writer.stop')
       expect(recorded.text).not.to.include('secret-ws')
