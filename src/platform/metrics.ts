@@ -73,6 +73,14 @@ export function createRecorderMetrics(): RecorderMetrics {
   const added = new Histogram({ name: 'steno_added_latency_seconds', help: 'Time the recorder added before it passed something on, by phase.', labelNames: ['phase'], buckets: SHORT_BUCKETS, registers })
   const operations = new Histogram({ name: 'mcp_server_operation_duration_seconds', help: 'Duration of MCP requests.', labelNames: ['mcp_method_name', 'gen_ai_tool_name', 'error_type'], buckets: OPERATION_BUCKETS, registers })
   const toolLabel = boundedLabels(MAX_TOOLS)
+  /** One series each; looked up once a call, without sorting and hashing its labels again. */
+  const series = new Map<string, { observe(seconds: number): void }>()
+  const operation = (...labels: [string, string, string]): { observe(seconds: number): void } => {
+    const key = labels.join('\n')
+    let known = series.get(key)
+    if (known === undefined) series.set(key, (known = operations.labels(...labels)))
+    return known
+  }
   const phases = { request: added.labels('request'), response: added.labels('response') }
 
   return {
@@ -85,8 +93,7 @@ export function createRecorderMetrics(): RecorderMetrics {
     addedLatency: (phase, seconds) => phases[phase].observe(seconds),
     shipBytes: count => shipBytes.inc(count),
     shipAck: seconds => shipAck.observe(seconds),
-    operation: ({ method, tool, errorType, seconds }) =>
-      operations.observe({ mcp_method_name: methodLabel(method), gen_ai_tool_name: toolLabel(tool), error_type: errorTypeLabel(errorType) }, seconds),
+    operation: ({ method, tool, errorType, seconds }) => operation(methodLabel(method), toolLabel(tool), errorTypeLabel(errorType)).observe(seconds),
     observe: read => {
       gauge('steno_spool_bytes', 'Bytes in the spool that the sink has not accepted.', read.spoolBytes)
       gauge('steno_unshipped_seconds', 'Age of the oldest frame that the sink has not accepted.', read.unshippedSeconds)

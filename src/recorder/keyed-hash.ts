@@ -1,15 +1,29 @@
 /** Hashes of what is not kept (DESIGN section 4): an HMAC under the installation's key, or under a key that lives and dies with the writer. */
 
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { StenoError } from '../errors.ts'
 import type { KeyedHash } from '../record/redact.ts'
 
 const MIN_KEY_BYTES = 16
 
+/** The same few session ids and tokens come with every call; what was hashed lately is remembered. */
+const REMEMBERED = 1024
+const MAX_REMEMBERED_CHARS = 4096
+
 /** 32 hex digits of HMAC-SHA-256. */
 export function createKeyedHash(key: Uint8Array): KeyedHash {
-  return value => createHmac('sha256', key).update(value).digest('hex').slice(0, 32)
+  const secret = createSecretKey(key)
+  const remembered = new Map<string, string>()
+  return value => {
+    const known = remembered.get(value)
+    if (known !== undefined) return known
+    const hashed = createHmac('sha256', secret).update(value).digest('hex').slice(0, 32)
+    if (value.length > MAX_REMEMBERED_CHARS) return hashed
+    if (remembered.size >= REMEMBERED) remembered.clear()
+    remembered.set(value, hashed)
+    return hashed
+  }
 }
 
 /** @param keyFile file with at least 16 random bytes, equal on all replicas; undefined makes a key that is never stored */

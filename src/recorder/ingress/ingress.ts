@@ -6,10 +6,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Server, ServerResponse } from 'node:http'
+import { createRequire } from 'node:module'
 import { connect, isIPv6 } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Pool } from 'undici'
+import type { Pool } from 'undici'
 import { StenoError } from '../../errors.ts'
 import type { Log } from '../../platform/log.ts'
 import { handleExchange } from './exchange.ts'
@@ -40,7 +41,7 @@ export interface IngressOptions {
 }
 
 export function createIngress(options: IngressOptions): Ingress {
-  const pool = new Pool(options.upstream.origin, {
+  const pool = new (loadPool())(options.upstream.origin, {
     pipelining: 1,
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -137,6 +138,11 @@ export function createIngress(options: IngressOptions): Ingress {
       await pool.destroy()
     },
   }
+}
+
+/** The pool alone: undici's entry also loads fetch, WebSocket and caches, 30 ms of start-up and 4 MB that nothing here uses. */
+function loadPool(): typeof Pool {
+  return createRequire(import.meta.url)('undici/lib/dispatcher/pool.js') as typeof Pool
 }
 
 function hostCount(raw: readonly string[]): number {
