@@ -43,6 +43,8 @@ export function createUpgrade(options: UpgradeOptions): (req: IncomingMessage, s
       })
     }
     const tapped = new RecordedSocket(socket, record)
+    // Until the upstream has agreed nobody else listens, and what a peer breaks must never end the process. The socket's close says the rest.
+    tapped.on('error', () => {})
     socket.once('close', () => end('ok'))
 
     const started = journal.append({ kind: 'exchange.start', method: req.method ?? 'GET', target: recordableTarget(req.url ?? '/', keyedHash), headers: recordableHeaders(req.rawHeaders, keyedHash), peer: `${req.socket.remoteAddress ?? ''}:${req.socket.remotePort ?? 0}`, era: 'none' }, { exchange })
@@ -99,7 +101,8 @@ class RecordedSocket extends Duplex {
   }
 
   override _final(done: () => void): void {
-    this.#socket.end(done)
+    if (this.#socket.writable) this.#socket.end(done)
+    else done()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
