@@ -3,7 +3,8 @@
  * Stays up until Ctrl-C; with --once it verifies and ends.
  */
 
-import { join, relative } from 'node:path'
+import { join, relative, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import { runClientSession } from './client-session.ts'
 import { startEverythingServer } from './everything-server.ts'
 import { startRecorder } from './recorder.ts'
@@ -11,7 +12,6 @@ import type { DemoRecorder } from './recorder.ts'
 import { runSteno, sessionsSince } from './steno-command.ts'
 
 const root = join(import.meta.dirname, '..')
-const ARCHIVE = './recordings'
 const PORT = 15_080
 const ADMIN_PORT = 15_090
 /** Ctrl-C below npm arrives twice, once from the terminal and once from npm. */
@@ -20,13 +20,23 @@ const SAME_SIGNAL_MS = 1000
 const say = (line: string): void => console.log(line)
 
 function usage(): never {
-  console.error('usage: npm start [-- --once]\n  --once  record one session, verify it and exit')
+  console.error('usage: npm start [-- [--once] [--archive DIR]]\n  --once         record one session, verify it and exit\n  --archive DIR  folder to record into (default ./recordings)')
   process.exit(2)
 }
 
-const args = process.argv.slice(2)
-if (args.some(arg => arg !== '--once')) usage()
-const once = args.includes('--once')
+const { once, archive } = readArguments()
+/** As the commands that are printed name it. */
+const shown = archive.startsWith(root) ? `./${relative(root, archive)}` : archive
+const option = shown === './recordings' ? '' : ` --archive ${shown}`
+
+function readArguments(): { readonly once: boolean; readonly archive: string } {
+  try {
+    const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, archive: { type: 'string', default: './recordings' } } })
+    return { once: values.once, archive: resolve(root, values.archive) }
+  } catch {
+    usage()
+  }
+}
 
 const stopping = new AbortController()
 let firstSignalMs = 0
@@ -55,9 +65,9 @@ async function demonstrate(): Promise<number> {
   let recorder: DemoRecorder | undefined
   try {
     say(`MCP server   ${server.url}  (@modelcontextprotocol/server-everything)`)
-    recorder = await startRecorder({ upstream: server.url, archive: join(root, ARCHIVE), port: PORT, adminPort: ADMIN_PORT, say })
+    recorder = await startRecorder({ upstream: server.url, archive, port: PORT, adminPort: ADMIN_PORT, say })
     signal.throwIfAborted()
-    say(`recorder     ${recorder.url}  → ${ARCHIVE}\n`)
+    say(`recorder     ${recorder.url}  → ${shown}\n`)
     await runClientSession(recorder.url, line => say(`client       ${line}`), signal)
     await recorder.shipped(signal)
     await printSessions(startedMs)
@@ -67,7 +77,7 @@ async function demonstrate(): Promise<number> {
     if (why !== undefined) throw new Error(why)
     say('\nstopping: ending sessions, writing what is left')
     await recorder.stop()
-    say(`everything is in ${ARCHIVE}`)
+    say(`everything is in ${shown}`)
     return 0
   } finally {
     await recorder?.stop().catch(() => {})
@@ -76,18 +86,18 @@ async function demonstrate(): Promise<number> {
 }
 
 async function printSessions(sinceMs: number): Promise<void> {
-  const { stdout } = await runSteno(root, ['list', '--archive', ARCHIVE, '--since', new Date(sinceMs).toISOString()])
+  const { stdout } = await runSteno(root, ['list', '--archive', archive, '--since', new Date(sinceMs).toISOString()])
   say(`\n${stdout.trimEnd()}\n`)
 }
 
 /** The last line says what was recorded since the start, and what can be proved about it. */
 async function verifyAndEnd(recorder: DemoRecorder, startedMs: number): Promise<number> {
   await recorder.stop()
-  const sessions = await sessionsSince(root, ARCHIVE, startedMs)
+  const sessions = await sessionsSince(root, archive, startedMs)
   if (sessions.length === 0) throw new Error('nothing was recorded')
   const verdicts = new Set<string>()
   for (const { id } of sessions) {
-    const { stdout } = await runSteno(root, ['verify', id, '--archive', ARCHIVE, '-o', 'json'])
+    const { stdout } = await runSteno(root, ['verify', id, '--archive', archive, '-o', 'json'])
     const report: { verdict?: unknown } = JSON.parse(stdout)
     verdicts.add(String(report.verdict))
   }
@@ -100,11 +110,11 @@ async function verifyAndEnd(recorder: DemoRecorder, startedMs: number): Promise<
 function printAdvice({ url, adminUrl }: DemoRecorder): void {
   const config = { mcpServers: { everything: { type: 'http', url } } }
   say(`Look further, in another terminal in ${relative(process.cwd(), root) || 'this folder'}:
-  ./steno show <name>      summary and frames of a session (the first letters of its name will do)
-  ./steno play <name>      play it in its own time
-  ./steno stats <name>     calls, errors and latency of each tool
-  ./steno list -w          watch sessions come
-  ./steno verify           recompute every hash
+  ./steno show <name>${option}      summary and frames of a session (the first letters of its name will do)
+  ./steno play <name>${option}      play it in its own time
+  ./steno stats <name>${option}     calls, errors and latency of each tool
+  ./steno list -w${option}          watch sessions come
+  ./steno verify${option}           recompute every hash
 
 Recording at ${url} (health and metrics at ${adminUrl}). For a client:
 
