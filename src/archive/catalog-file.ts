@@ -43,7 +43,8 @@ class CatalogVersionError extends Error {}
 
 async function mayUse(folder: string, path: string): Promise<boolean> {
   try {
-    await mkdir(join(folder, '.catalog'), { recursive: true })
+    // Names and identities lie in it: for whoever made it, whatever the umask.
+    await mkdir(join(folder, '.catalog'), { recursive: true, mode: 0o700 })
     if (!(await lstat(join(folder, '.catalog'))).isDirectory()) return false
     const file = await lstat(path).catch(() => undefined)
     // A link here could make us write somewhere else.

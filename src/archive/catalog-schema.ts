@@ -4,7 +4,7 @@
  */
 
 /** Raise whenever tables, or what is counted into them, change. */
-export const CATALOG_VERSION = 1
+export const CATALOG_VERSION = 2
 
 /** Row of `session` under which exchanges without a session are counted. */
 export const UNGROUPED_ROW = 1
@@ -25,10 +25,11 @@ export const SCHEMA = `
   create table place_session (session integer not null, place integer not null, primary key (session, place)) without rowid;
   create table session (id integer primary key, name text not null unique, basis text, server text, workload text, pod text,
     client text, identity text, started text not null, last text not null, exchanges integer not null, calls integer not null,
-    errors integer not null, denials integer not null, frames integer not null, bytes integer not null, ended integer not null);
+    errors integer not null, denials integer not null, frames integer not null, bytes integer not null);
   create index session_started on session (started, name);
   create index session_last on session (last);
   create table session_writer (session integer not null, writer integer not null, first integer not null, last integer not null,
+    last_time text not null, session_end integer not null,
     primary key (session, writer)) without rowid;
   create index session_writer_writer on session_writer (writer);
   create table session_tool (session integer not null, tool text not null, primary key (session, tool)) without rowid;

@@ -37,12 +37,13 @@ const STATEMENTS = {
   putPlaceSession: 'insert or ignore into place_session values (?, ?)',
   putGap: 'insert or ignore into gap values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
   sessionId: 'select id from session where name = ?',
-  newSession: `insert into session (name, started, last, exchanges, calls, errors, denials, frames, bytes, ended) values (?, ?, ?, 0, 0, 0, 0, 0, 0, 0) returning id`,
+  newSession: `insert into session (name, started, last, exchanges, calls, errors, denials, frames, bytes) values (?, ?, ?, 0, 0, 0, 0, 0, 0) returning id`,
   addSession: `update session set exchanges = exchanges + ?, calls = calls + ?, errors = errors + ?, denials = denials + ?, frames = frames + ?,
     bytes = bytes + ?, started = min(started, ?), last = max(last, ?) where id = ?`,
   addFacts: `update session set basis = coalesce(basis, ?), server = coalesce(server, ?), workload = coalesce(workload, ?), pod = coalesce(pod, ?),
-    client = coalesce(client, ?), identity = coalesce(identity, ?), ended = max(ended, ?) where id = ?`,
-  putSessionWriter: `insert into session_writer values (?, ?, ?, ?) on conflict (session, writer) do update set first = min(first, excluded.first), last = max(last, excluded.last)`,
+    client = coalesce(client, ?), identity = coalesce(identity, ?) where id = ?`,
+  putSessionWriter: `insert into session_writer values (?, ?, ?, ?, ?, ?) on conflict (session, writer) do update set first = min(first, excluded.first), last = max(last, excluded.last),
+    last_time = max(last_time, excluded.last_time), session_end = max(session_end, excluded.session_end)`,
   putTool: `insert or ignore into session_tool select ?, ? where (select count(*) from session_tool where session = ?) < 100`,
   exchangeRows: 'select * from exchange where writer = ? and number = ?',
   putExchange: 'insert or replace into exchange values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -50,7 +51,7 @@ const STATEMENTS = {
   ungroupedSpan: `select min(started) started, max(last) last, count(*) n from (select started, last from exchange where session = 1)`,
   setSpan: 'update session set started = ?, last = ? where id = ?',
   dropUngroupedWriters: 'delete from session_writer where session = 1',
-  ungroupedWriters: 'insert into session_writer select 1, writer, min(first), max(newest) from exchange where session = 1 group by writer',
+  ungroupedWriters: 'insert into session_writer select 1, writer, min(first), max(newest), max(last), -1 from exchange where session = 1 group by writer',
 } as const
 
 export type CatalogStatements = Readonly<Record<keyof typeof STATEMENTS, StatementSync>>

@@ -25,7 +25,7 @@ interface Delta {
   started: string
   last: string
   readonly tools: Set<string>
-  readonly writers: Map<number, { first: number; last: number }>
+  readonly writers: Map<number, { first: number; last: number; lastTime: string; end: number }>
 }
 
 const LATEST = '9999'
@@ -76,7 +76,7 @@ export class SessionCounts {
     this.#deltas = new Map()
     for (const [session, each] of facts) {
       const json = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value))
-      this.#sql.addFacts.run(each.basis ?? null, each.server ?? null, each.workload ?? null, each.pod ?? null, json(each.client), json(each.identity), each.ended === true ? 1 : 0, session)
+      this.#sql.addFacts.run(each.basis ?? null, each.server ?? null, each.workload ?? null, each.pod ?? null, json(each.client), json(each.identity), session)
     }
     if (ungrouped) this.#recountUngrouped()
   }
@@ -128,10 +128,12 @@ export class SessionCounts {
     if (after.last > delta.last) delta.last = after.last
     for (const tool of after.tools) delta.tools.add(tool)
     const span = delta.writers.get(writer)
-    if (span === undefined) delta.writers.set(writer, { first: after.first, last: after.newest })
+    if (span === undefined) delta.writers.set(writer, { first: after.first, last: after.newest, lastTime: after.last, end: after.sessionEnd })
     else {
       span.first = Math.min(span.first, after.first)
       span.last = Math.max(span.last, after.newest)
+      if (after.last > span.lastTime) span.lastTime = after.last
+      span.end = Math.max(span.end, after.sessionEnd)
     }
   }
 
@@ -145,7 +147,7 @@ export class SessionCounts {
 
   #putDelta(session: number, delta: Delta): void {
     this.#sql.addSession.run(delta.exchanges, delta.calls, delta.errors, delta.denials, delta.frames, delta.bytes, delta.started, delta.last, session)
-    for (const [writer, span] of delta.writers) this.#sql.putSessionWriter.run(session, writer, span.first, span.last)
+    for (const [writer, span] of delta.writers) this.#sql.putSessionWriter.run(session, writer, span.first, span.last, span.lastTime, span.end)
     for (const tool of delta.tools) this.#sql.putTool.run(session, tool, session)
   }
 
@@ -173,6 +175,8 @@ function tallyOf(row: Row): StoredTally {
     first: numberOf(row, 'first'),
     newest: numberOf(row, 'newest'),
     ended: numberOf(row, 'ended'),
+    // It stands outside of every exchange.
+    sessionEnd: -1,
     tools: new Set(tools === undefined ? [] : (JSON.parse(tools) as string[])),
   }
   return typeof row['early_first'] === 'number' ? { ...tally, early: { first: row['early_first'], last: numberOf(row, 'early_last') } } : tally

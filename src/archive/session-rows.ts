@@ -79,10 +79,17 @@ export class SessionRows {
       union
       select g.by_writer, g.seq from session s join session_writer sw on sw.session = s.id join writer w on w.id = sw.writer join gap g on g.writer = w.name
       where s.id = ?1 and g.session is null and case
-        when g.from_seq is not null then g.from_seq <= (case when s.ended then sw.last else 9e15 end) and coalesce(g.to_seq, 9e15) >= sw.first
-        when g.from_time is null and g.writer <> g.by_writer then not s.ended
-        else coalesce(g.from_time, g.time) <= (case when s.ended then s.last else '9999' end) and coalesce(g.to_time, g.time) >= s.started end`).all(session)
+        when g.from_seq is not null then g.from_seq <= (case when ?2 then sw.last else 9e15 end) and coalesce(g.to_seq, 9e15) >= sw.first
+        when g.from_time is null and g.writer <> g.by_writer then not ?2
+        else coalesce(g.from_time, g.time) <= (case when ?2 then s.last else '9999' end) and coalesce(g.to_time, g.time) >= s.started end`).all(session, this.#isEnded(session) ? 1 : 0)
     return rows.map(row => ({ by: textOf(row, 'by_writer') ?? '', seq: numberOf(row, 'seq') }))
+  }
+
+  /** Ended: where it was seen last, `session.end` was the last of it. A recorder that starts again, or another replica, may have gone on with it. */
+  #isEnded(session: number): boolean {
+    return this.#prepare(`
+      select 1 from session_writer e where e.session = ?1 and e.session_end = e.last
+      and not exists (select 1 from session_writer o where o.session = ?1 and o.writer <> e.writer and o.last_time > e.last_time)`).get(session) !== undefined
   }
 
   #summary(row: Row, nowMs: number): SessionSummary {
@@ -94,7 +101,7 @@ export class SessionRows {
     return {
       id: textOf(row, 'name') ?? UNGROUPED,
       ...optional(row),
-      state: id === UNGROUPED_ROW ? this.#ungroupedState(gaps, running) : stateOf({ ended: numberOf(row, 'ended') === 1, gaps, running }),
+      state: id === UNGROUPED_ROW ? this.#ungroupedState(gaps, running) : stateOf({ ended: this.#isEnded(id), gaps, running }),
       started: textOf(row, 'started') ?? '',
       lastSeen: textOf(row, 'last') ?? '',
       exchanges: numberOf(row, 'exchanges'),

@@ -19,6 +19,8 @@ export interface Tally {
   first: number
   newest: number
   ended: number
+  /** seq of the newest `session.end`, -1 without one. */
+  sessionEnd: number
   readonly tools: Set<string>
 }
 
@@ -29,11 +31,10 @@ export interface SessionFacts {
   pod?: string
   client?: ClientInfo
   identity?: Identity
-  ended?: true
 }
 
 export function newTally(frame: Frame): Tally {
-  return { frames: 0, calls: 0, errors: 0, failed: 0, denials: 0, bytes: 0, started: frame.time, last: frame.time, first: frame.seq, newest: frame.seq, ended: 0, tools: new Set() }
+  return { frames: 0, calls: 0, errors: 0, failed: 0, denials: 0, bytes: 0, started: frame.time, last: frame.time, first: frame.seq, newest: frame.seq, ended: 0, sessionEnd: -1, tools: new Set() }
 }
 
 export function addFrame(tally: Tally, frame: Frame): void {
@@ -61,11 +62,13 @@ export function addFrame(tally: Tally, frame: Frame): void {
       if (frame.outcome === 'error') tally.failed = 1
       if (frame.outcome === 'denied') tally.denials++
       break
+    case 'session.end':
+      tally.sessionEnd = Math.max(tally.sessionEnd, frame.seq)
+      break
     // Kinds without counts of their own.
     case 'writer.start':
     case 'writer.stop':
     case 'session.start':
-    case 'session.end':
     case 'exchange.start':
     case 'gap':
       break
@@ -98,6 +101,7 @@ export function addTally(into: Tally, from: Tally): void {
   into.first = Math.min(into.first, from.first)
   into.newest = Math.max(into.newest, from.newest)
   into.ended = Math.max(into.ended, from.ended)
+  into.sessionEnd = Math.max(into.sessionEnd, from.sessionEnd)
   for (const tool of from.tools) addTool(into, tool)
 }
 
@@ -107,7 +111,6 @@ export function errorsOf(tally: { readonly errors: number; readonly failed: numb
 }
 
 export function addFacts(facts: SessionFacts, frame: Frame): void {
-  if (frame.kind === 'session.end') facts.ended = true
   if (frame.kind === 'exchange.start') {
     if (frame.client !== undefined) facts.client ??= frame.client
     if (frame.identity !== undefined) facts.identity ??= frame.identity

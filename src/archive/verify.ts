@@ -132,7 +132,9 @@ function report(parts: ReportParts): VerifyReport {
   const over = new Set(checks.flatMap(check => check.over))
   const isLive = (check: WriterCheck): boolean => !check.stopped && !over.has(check.writer) && Date.parse(check.lastTime) > parts.nowMs - LIVE_MS
   const gaps = checks.flatMap(check => check.gaps.filter(gap => touches(gap.seq, check, parts)).map(gapOf))
-  const sessionEnded = checks.some(check => check.sessionEnded)
+  // Another writer may have gone on with it.
+  const newest = checks.reduce((last, check) => (check.sessionLastTime > last ? check.sessionLastTime : last), '')
+  const sessionEnded = checks.some(check => check.sessionEnded && check.sessionLastTime === newest)
   const writers = checks.map(check => writerVerdict(check, { ...parts, gaps, live: isLive(check), sessionEnded }))
   const findings = parts.findings.map(({ object, offset, reason, detail }) => ({ object, offset, reason, detail }))
   const cleaned = checks.flatMap(check => (check.cleaned === 0 ? [] : [{ writer: check.writer, count: check.cleaned, seqs: check.cleanedSeqs }]))

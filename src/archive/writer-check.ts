@@ -43,7 +43,9 @@ export class WriterCheck {
   sessionLast = -1
   readonly gaps: FrameOf<'gap'>[] = []
   readonly over: string[] = []
+  /** The last frame of the session here is its end. */
   sessionEnded = false
+  sessionLastTime = ''
   /** The run that an export claims to hold. */
   readonly #exported: ExportedWriter | undefined
   /** The head before the frame that was asked for. */
@@ -161,10 +163,11 @@ export class WriterCheck {
     if (record.session !== undefined && record.session === this.#session) {
       if (this.sessionFirst < 0) this.sessionFirst = seq
       this.sessionLast = seq
+      this.sessionEnded = frame?.kind === 'session.end'
+      if (record.time !== undefined && record.time > this.sessionLastTime) this.sessionLastTime = record.time
     }
     if (record.time !== undefined && record.time > this.lastTime) this.lastTime = record.time
     if (frame === undefined) return
-    if (frame.kind === 'session.end' && frame.session === this.#session) this.sessionEnded = true
     if (frame.kind === 'writer.stop') this.stopped = true
     if (frame.kind === 'gap' && this.gaps.length < MAX_LISTED) this.gaps.push(frame)
     if (frame.kind === 'gap' && frame.of !== undefined) this.over.push(frame.of)

@@ -55,6 +55,18 @@ describe('openRecording()', () => {
     expect(await recording.frame(WRITER, 300)).to.equal(undefined)
   })
 
+  it('does not call a session ended that another writer goes on with', async () => {
+    const session = { session: 'session-one', exchange: 0 }
+    const end = { kind: 'session.end', session: 'session-one', reason: 'shutdown', totals: { exchanges: 1, calls: 1, errors: 0, bytes: 1 } }
+    const start = { kind: 'exchange.start', ...session, method: 'GET', target: '/', headers: {}, peer: 'a', era: 'none' }
+    await writeArchive(folder, 'writer-a', [frameLine('writer-a', 0, start, 0), frameLine('writer-a', 1, end, 10), frameLine('writer-a', 2, { kind: 'writer.stop', reason: 'signal' }, 11)])
+    await writeArchive(folder, 'writer-b', [frameLine('writer-b', 0, start, 1000)])
+    const recording = await open({ type: 'directory', path: folder })
+    expect((await recording.session('session-one'))?.state).to.equal('live')
+    await writeArchive(folder, 'writer-b', [frameLine('writer-b', 0, start, 1000), frameLine('writer-b', 1, end, 900)])
+    expect((await (await open({ type: 'directory', path: folder })).session('session-one'))?.state).to.equal('ended')
+  })
+
   it('reads the same whatever the order, the borders and the duplicates', async () => {
     await writeFileIn(folder, 'a.jsonl.gz', Buffer.concat([segmentMember(WRITER, story, { from: 9 }), segmentMember(WRITER, story, { from: 4, to: 11 })]))
     await writeFileIn(folder, 'b/c.jsonl.gz', segmentMember(WRITER, story, { to: 6 }))
