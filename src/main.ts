@@ -4,10 +4,18 @@ import { runCli } from './cli/program.ts'
 
 const stopping = new AbortController()
 
+/** A terminal, a shell or npm may deliver one Ctrl-C twice. */
+const SAME_SIGNAL_MS = 1000
+let stoppedAtMs = 0
+
 // The first signal asks the command to end cleanly. The second means now.
 for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15]] as const) {
   process.on(signal, () => {
-    if (stopping.signal.aborted) process.exit(128 + number)
+    if (stopping.signal.aborted) {
+      if (performance.now() - stoppedAtMs > SAME_SIGNAL_MS) process.exit(128 + number)
+      return
+    }
+    stoppedAtMs = performance.now()
     stopping.abort()
   })
 }

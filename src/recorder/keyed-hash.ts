@@ -1,4 +1,4 @@
-/** Hashes of what is not kept (DESIGN section 4): an HMAC under the installation's key, or under a key that lives and dies with the writer. */
+/** Hashes of what is not kept (`docs/recording-format.md`): an HMAC under the installation's key, or under a key that lives and dies with the writer. */
 
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'

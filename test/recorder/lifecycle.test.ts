@@ -159,6 +159,8 @@ describe('recorder from start to end', () => {
       const gone = once(peer as Socket, 'close')
       client.socket.end()
       await gone
+      await client.closed()
+      await (await fetch(`${recorder.adminUrl}/livez`)).text()
       const recorded = await recorder.stop()
       const bytes = (from: string): string => Buffer.concat(recorded.of('http').filter(frame => frame.from === from).map(frame => recorded.bodyOf(frame))).toString('latin1')
       expect(bytes('client')).to.equal('\u0081\u0002\u00ff\u0000')
@@ -183,12 +185,38 @@ describe('recorder from start to end', () => {
     })
 
     it('pass the refusal of a server that does not upgrade', async () => {
-      const own = await httpUpstream((_req, res) => res.writeHead(426, { 'Content-Length': 2 }).end('no'))
+      const own = await httpUpstream((_req, res) => res.writeHead(426, { 'X-Why': 'no' }).end('no'))
       const recorder = await recorderBefore(own.url)
       const client = await rawClient(recorder.port)
       client.write(greeting)
-      await client.until(text => /^HTTP\/1\.1 426 [^]*no$/.test(text))
+      expect(await client.closed()).to.match(/^HTTP\/1\.1 426 [^]*X-Why: no\r\n[^]*\r\n2\r\nno\r\n0\r\n\r\n$/)
+      const recorded = await recorder.stop()
+      expect(recorded.of('exchange.end')[0]).to.include({ status: 426, outcome: 'error' })
+      await recorder.dispose()
+      await own.close()
+    })
+
+    it('other than WebSocket are answered as if they were not offered', async () => {
+      const recorder = await recorderBefore(upstream.url)
+      const client = await rawClient(recorder.port)
+      client.write(post(call(1), ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA']))
+      await asked(1)
+      answers[0]?.writeHead(200, { 'Content-Type': 'application/json' }).end(result(1))
+      await client.until(text => text.includes(result(1)))
       client.socket.destroy()
+      await recorder.dispose()
+    })
+
+    it('cost nothing but themselves when either side breaks off at any time', async () => {
+      const own = await rawUpstream(socket => void socket.once('data', () => socket.resetAndDestroy()))
+      const recorder = await recorderBefore(own.url)
+      for (let at = 0; at < 20; at++) {
+        const client = await rawClient(recorder.port)
+        client.write(greeting)
+        if (at % 2 === 0) client.socket.resetAndDestroy()
+        await client.closed()
+      }
+      expect((await fetch(`${recorder.adminUrl}/livez`)).status).to.equal(200)
       await recorder.dispose()
       await own.close()
     })
@@ -201,7 +229,7 @@ describe('recorder from start to end', () => {
       await client.until(text => text.includes('101'))
       const recorded = await recorder.stop()
       await client.closed()
-      expect(recorded.frames.slice(-2).map(frame => frame.kind)).to.deep.equal(['exchange.end', 'writer.stop'])
+      expect(recorded.frames.slice(-3).map(frame => frame.kind)).to.deep.equal(['exchange.end', 'session.end', 'writer.stop'])
       await recorder.dispose()
       await own.close()
     })

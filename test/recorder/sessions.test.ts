@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
+
 import { expect } from 'chai'
 
 import { bodyOf, call, httpUpstream, rawClient, recorderBefore, result } from '../support/recorder.ts'
@@ -135,6 +137,20 @@ describe('recorded sessions', () => {
     expect(recorded.of('exchange.start').flatMap(start => start.links ?? []).map(link => link.type)).to.deep.equal(['resume'])
     expect(recorded.of('mcp').find(frame => frame.resultType === 'input_required')?.masked?.[0]?.bytes).to.equal(state.length)
     expect(recorded.text).not.to.include(state)
+  })
+
+  it('masks requestState in what is no JSON-RPC, in what is cut, and in what is compressed', async () => {
+    const state = 'c3RhdGUtdGhhdC1pcy1ub3QtdG8tYmUtc3RvcmVk'
+    const json = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', requestState: state } })
+    answer = (_req, res) => res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end(`data: {"requestState":"${state}"`)
+    const bodies: (string | Uint8Array<ArrayBuffer>)[] = [json.slice(0, -1), `\ufeff${json}`, json.replace('jsonrpc', 'rpc'), json.replace('State', '\\u0053tate'), `[${json},{"requestState":"${state}"}]`, new Uint8Array([...Buffer.from(json.slice(0, -2)), 0xff, 0xfe])]
+    for (const body of bodies) await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })).arrayBuffer()
+    for (const [encoding, pack] of [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync], ['deflate', deflateSync]] as const) {
+      await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Encoding': encoding }, body: new Uint8Array(pack(Buffer.from(json))) })).arrayBuffer()
+    }
+    const recorded = await recorder.stop()
+    for (const frame of recorded.frames) expect(recorded.bodyOf(frame).toString('latin1')).not.to.include(state)
+    expect(recorded.of('mcp').filter(frame => frame.name === 'x')).to.have.length(6)
   })
 
   it('masks requestState in bodies too large to hold', async () => {

@@ -93,7 +93,7 @@ export function createAnswer(options: AnswerOptions): Answer {
 
   const sendHead = (): void => {
     if (res.headersSent || res.destroyed) return
-    res.writeHead(options.status, options.statusText, endToEnd(options.raw))
+    res.writeHead(options.status, options.statusText, endToEnd(options.raw, { trailers: true }))
   }
   const queue = createReleaseQueue(chunk => {
     sendHead()

@@ -50,7 +50,7 @@ export function recordWhole(context: BodyContext, bytes: Uint8Array, scanned: Re
     return
   }
   const reason = text === undefined ? 'invalid-utf8' : scan?.ok === false && /json/i.test(context.contentType ?? '') ? scan.reason : undefined
-  writeParts(context, text ?? bytes, {
+  writeParts(context, text === undefined ? maskBytes(bytes) : maskLoose(text), {
     kind: 'http',
     from: context.from,
     ...(context.contentType === undefined ? {} : { contentType: context.contentType }),
@@ -62,7 +62,7 @@ export function recordWhole(context: BodyContext, bytes: Uint8Array, scanned: Re
 function recordMessage(context: BodyContext, text: string, message: Message, where: { batch: number | undefined; whole: number | undefined; event: SseMark | undefined }): void {
   const source = message.start === 0 && message.end === text.length ? text : text.slice(message.start, message.end)
   const bytes = where.whole ?? Buffer.byteLength(source)
-  let body = source
+  let body = message.type === 'invalid' ? maskLoose(source) : source
   let masked: Masked[] | undefined
   const links: Link[] = []
   if (message.requestState !== undefined) {
@@ -103,6 +103,19 @@ function recordMessage(context: BodyContext, text: string, message: Message, whe
 function maskEverywhere(text: string): string {
   const masker = createStreamMasker({ keys: ['requestState'] })
   return masker.push(text) + masker.flush()
+}
+
+/** What is no JSON-RPC may still carry the value, and a server that reads less strictly than we do may take it. */
+function maskLoose(text: string): string {
+  return MAY_HOLD_STATE.test(text) ? maskEverywhere(text) : text
+}
+/** The key as it is, or with some of it escaped. */
+const MAY_HOLD_STATE = /requestState|\\u00/i
+
+/** Bytes that are no text, masked byte for character. */
+function maskBytes(bytes: Uint8Array): Uint8Array {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+  return MAY_HOLD_STATE.test(text) ? Buffer.from(maskEverywhere(text), 'latin1') : bytes
 }
 
 type FirstFrame = Parameters<Journal['append']>[0] & { kind: 'mcp' | 'http' }

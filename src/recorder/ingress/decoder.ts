@@ -1,6 +1,6 @@
 /** Inflates a copy of a compressed answer for recording. The compressed bytes pass untouched. */
 
-import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
+import { brotliDecompressSync, createBrotliDecompress, createGunzip, createInflate, createZstdDecompress, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib'
 
 export interface Decoder {
   /** Feeds one chunk; `plain` is called for each inflated piece, then `done` once. An error means: this cannot be inflated (any further). */
@@ -47,6 +47,33 @@ export function createDecoder(encoding: string | undefined, maxRatio: number): D
       stream.write(chunk, () => setImmediate(() => settle()))
     },
     close: () => stream.destroy(),
+  }
+}
+
+/** Inflates a body that is held whole; undefined when it is not compressed as far as we know, cannot be inflated, or would be larger than `maxBytes`. */
+export function inflateWhole(encoding: string | undefined, body: Buffer, maxBytes: number): Buffer | undefined {
+  const inflate = whole(encoding?.trim().toLowerCase())
+  if (inflate === undefined) return undefined
+  try {
+    return inflate(body, { maxOutputLength: maxBytes })
+  } catch {
+    return undefined
+  }
+}
+
+function whole(encoding: string | undefined): ((body: Buffer, options: { maxOutputLength: number }) => Buffer) | undefined {
+  switch (encoding) {
+    case 'gzip':
+    case 'x-gzip':
+      return gunzipSync
+    case 'deflate':
+      return inflateSync
+    case 'br':
+      return brotliDecompressSync
+    case 'zstd':
+      return zstdDecompressSync
+    default:
+      return undefined
   }
 }
 

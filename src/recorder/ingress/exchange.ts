@@ -3,8 +3,11 @@
  * Reads the client's request and the upstream's answer, writes frames through the journal; never changes a byte of either.
  */
 
+import { STATUS_CODES } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { StenoError } from '../../errors.ts'
 import type { ClientInfo, FrameOf, Link, Outcome } from '../../record/frame.ts'
@@ -21,12 +24,17 @@ import { createAnswer } from './answer.ts'
 import type { Answer } from './answer.ts'
 import { createStreamedBody, recordWhole, scanBody } from './body-frames.ts'
 import type { BodyContext } from './body-frames.ts'
+import { inflateWhole } from './decoder.ts'
 import { endToEnd, headerValue, rawText } from './headers.ts'
 import { refuse, refusalEvents } from './refusal.ts'
 import type { RefusalReason } from './refusal.ts'
+import { openTunnel } from './tunnel.ts'
+import type { Tunnel } from './tunnel.ts'
 
 /** Bodies up to here are held whole, so that a message is classified before it is released. */
 export const INSPECT_BYTES = 1024 * 1024
+/** What a compressed request may become; past that it is recorded as it came. */
+const MAX_INFLATED_BYTES = 8 * INSPECT_BYTES
 /** Streams stop being read while this much of them waits for the log. Above the largest event that is held whole, or that event would never end. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024
 
@@ -57,8 +65,14 @@ export interface LiveExchange {
   endIfQuiet(): void
 }
 
+/** A request to leave HTTP behind; `head` came right after it. */
+export interface Upgrade {
+  readonly socket: Socket
+  readonly head: Buffer
+}
+
 /** Handles one exchange to its end. Never throws. */
-export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps): LiveExchange {
+export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps, upgrade?: Upgrade): LiveExchange {
   const { journal, sessions } = deps
   const exchange = deps.nextExchange()
   const startedUs = journal.elapsedUs()
@@ -74,10 +88,14 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   let requestBytes = 0
   let controller: Dispatcher.DispatchController | undefined
   let answer: Answer | undefined
+  let tunnel: Tunnel | undefined
+  let tunnelBytes = 0
   let clientGone = false
   let over = false
   let started = false
   let ended = false
+  /** The upstream has been asked. */
+  let forwarded = false
   /** A frame of this exchange was not taken. */
   let unrecorded = false
   let calls = 0
@@ -209,7 +227,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     // A client that neither named a session nor got one named: what else groups it decides.
     if (session === undefined && shownSession === undefined) enter(undefined)
     const durationUs = journal.elapsedUs() - startedUs
-    const responseBytes = answer?.bytes ?? 0
+    const responseBytes = answer?.bytes ?? tunnelBytes
     const seq = journal.append(
       {
         kind: 'exchange.end',
@@ -244,13 +262,17 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
       deps.observed.blocked('recording')
       recordEnd('error', reason)
     }
+    if (tunnel !== undefined) {
+      tunnel.close()
+      return
+    }
     if (res.destroyed) return
     if (!res.headersSent) {
-      const refusal = refuse(reason, { method, batch, messages })
+      const refusal = refuse(reason, { method, batch, messages, forwarded })
       res.writeHead(refusal.status, [...refusal.headers])
       res.end(method === 'HEAD' ? undefined : refusal.body)
     } else if (answer?.events !== undefined && answer.cleartext) {
-      res.end(refusalEvents(reason, [...answered, ...pending.values()]))
+      res.end(refusalEvents(reason, [...answered, ...pending.values()], forwarded))
     } else {
       res.destroy()
     }
@@ -265,7 +287,7 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     // Not a byte of an answer came. The request may have been processed: it is never sent again.
     status = 503
     const reason = 'upstream-unreachable'
-    const refusal = refuse(reason, { method, batch, messages })
+    const refusal = refuse(reason, { method, batch, messages, forwarded })
     const scanned = scanBody(Buffer.from(refusal.body))
     recordWhole(context('server', 'application/json'), Buffer.from(refusal.body), scanned)
     noteAnswers(scanned.scan)
@@ -288,12 +310,37 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
     journal.commit(() => {})
   }
 
+  /** The upstream has agreed to leave HTTP: from here on bytes pass, recorded as they are. */
+  const startTunnel = (socket: Socket, head: Buffer, upstream: Duplex, code: number, raw: readonly string[]): void => {
+    status = code
+    answerHeaders = recordableHeaders(raw, deps.keyedHash)
+    res.detachSocket(socket)
+    socket.write(headText(code, STATUS_CODES[code] ?? '', raw), 'latin1')
+    tunnel = openTunnel({
+      client: socket,
+      upstream,
+      head,
+      record: (from, chunk, release) => {
+        if (from === 'client') requestBytes += chunk.length
+        else tunnelBytes += chunk.length
+        if (journal.append({ kind: 'http', from, reason: 'upgraded', base64: chunk.toString('base64'), bytes: chunk.length }, at()) === undefined) missed(chunk.length)
+        whenDurable(release)
+      },
+      onEnd: () => {
+        over = true
+        recordEnd('ok')
+        journal.commit(() => {})
+      },
+    })
+  }
+
   const dispatch = (body: Buffer | Readable | null): void => {
     deps.observed.added('request', (journal.elapsedUs() - startedUs) / 1e6)
-    const headers = endToEnd(req.rawHeaders)
+    const headers = endToEnd(req.rawHeaders, { trailers: false })
+    forwarded = true
     try {
       deps.upstream.dispatch(
-        { path: target, method: method as Dispatcher.HttpMethod, headers, body },
+        { path: target, method: method as Dispatcher.HttpMethod, headers, body, ...(upgrade === undefined ? {} : { upgrade: headerValue(req.rawHeaders, 'upgrade') ?? '' }) },
         {
           onRequestStart: started => {
             controller = started
@@ -333,6 +380,10 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
             })
             answer.start()
           },
+          onRequestUpgrade: (from, code, _headers, peer) => {
+            if (over || upgrade === undefined) peer.destroy()
+            else startTunnel(upgrade.socket, upgrade.head, peer, code, rawText(from.rawHeaders))
+          },
           onResponseData: (_from, chunk) => answer?.data(chunk),
           onResponseEnd: from => answer?.finish(rawText(from.rawTrailers)),
           onResponseError: (_from, error) => upstreamFailed(error),
@@ -346,14 +397,15 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
 
   const start = (body: Buffer): void => {
     const contentType = headerValue(req.rawHeaders, 'content-type')
-    const scanned = body.length === 0 ? undefined : scanBody(body)
+    const plain = inflateWhole(headerValue(req.rawHeaders, 'content-encoding'), body, MAX_INFLATED_BYTES) ?? body
+    const scanned = plain.length === 0 ? undefined : scanBody(plain)
     if (scanned?.scan?.ok === true) {
       messages = scanned.scan.messages
       batch = scanned.scan.batch
     }
     noteRequests()
     const recorded = recordStart()
-    if (scanned !== undefined && recorded) recordWhole(context('client', contentType), body, scanned)
+    if (scanned !== undefined && recorded) recordWhole(context('client', contentType), plain, scanned)
     else if (scanned !== undefined) missed(body.length)
     whenDurable(() => dispatch(body.length === 0 && headerValue(req.rawHeaders, 'content-length') === undefined ? null : body))
   }
@@ -407,12 +459,15 @@ export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: 
   return {
     endIfQuiet: () => {
       const owed = [...pending.values()].some(message => message.method !== 'subscriptions/listen')
-      if (over || answer?.events === undefined || owed) return
+      if (over || owed || (answer?.events === undefined && tunnel === undefined)) return
       over = true
-      answer.abandon()
+      answer?.abandon()
       recordEnd('cut', 'the recorder is stopping')
       controller?.abort(new Error('the recorder is stopping'))
-      journal.commit(() => res.end())
+      journal.commit(() => {
+        if (tunnel === undefined) res.end()
+        else tunnel.close()
+      })
     },
   }
 }
@@ -458,8 +513,12 @@ function codeOf(error: Error): string {
 /** 103 and its kind pass as they came. 100 is the server's own to send. */
 function writeInformational(res: ServerResponse, status: number, text: string, raw: readonly string[]): void {
   if (status === 100 || res.headersSent || res.socket === null || res.req.httpVersionMinor < 1) return
+  res.socket.write(headText(status, text, raw), 'latin1')
+}
+
+function headText(status: number, text: string, raw: readonly string[]): string {
   let head = `HTTP/1.1 ${status} ${text}\r\n`
   for (let i = 0; i + 1 < raw.length; i += 2) head += `${raw[i]}: ${raw[i + 1]}\r\n`
-  res.socket.write(`${head}\r\n`, 'latin1')
+  return `${head}\r\n`
 }
 

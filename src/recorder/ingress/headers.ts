@@ -20,15 +20,18 @@ function nominated(raw: readonly string[]): ReadonlySet<string> {
 }
 const NONE: ReadonlySet<string> = new Set()
 
-/** A copy of a raw head (name, value, …) without hop-by-hop fields. `TE: trailers` stays: trailers pass. */
-export function endToEnd(raw: readonly string[]): string[] {
+/**
+ * A copy of a raw head (name, value, …) without hop-by-hop fields. `TE: trailers` stays: an answer's trailers pass.
+ * @param passes.trailers whether trailers of this message itself pass; where not, they must not be announced
+ */
+export function endToEnd(raw: readonly string[], passes: { readonly trailers: boolean }): string[] {
   const dropped = nominated(raw)
   const kept: string[] = []
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? ''
     const value = raw[i + 1] ?? ''
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || (lower !== 'te' && dropped.has(lower)) || (lower === 'te' && !/\btrailers\b/i.test(value))) continue
+    if (HOP_BY_HOP.has(lower) || (lower !== 'te' && dropped.has(lower)) || (lower === 'te' && !/\btrailers\b/i.test(value)) || (lower === 'trailer' && !passes.trailers)) continue
     kept.push(name, value)
   }
   return kept

@@ -1,11 +1,11 @@
 /**
- * The listener on the data path: `node:http` in, undici out, `http-proxy` for Upgrade.
+ * The listener on the data path: `node:http` in, undici out.
  * Node's defaults that would show (time-outs, header limit, Date) are changed here; what each would do is in `docs/architecture.md`.
  */
 
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { Server, ServerResponse } from 'node:http'
+import { createServer, ServerResponse } from 'node:http'
+import type { Server } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, isIPv6 } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -15,7 +15,6 @@ import { StenoError } from '../../errors.ts'
 import type { Log } from '../../platform/log.ts'
 import { handleExchange } from './exchange.ts'
 import type { ExchangeDeps, LiveExchange } from './exchange.ts'
-import { createUpgrade } from './upgrade.ts'
 
 /** Longer than any load balancer in front keeps an idle connection, so that it, not we, closes first. */
 const KEEP_ALIVE_MS = 620_000
@@ -55,6 +54,10 @@ export function createIngress(options: IngressOptions): Ingress {
   let draining = false
   let onIdle: (() => void) | undefined
 
+  const leave = (res: ServerResponse): void => {
+    live.delete(res)
+    if (live.size === 0) onIdle?.()
+  }
   const server: Server = createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: 0,
@@ -63,6 +66,8 @@ export function createIngress(options: IngressOptions): Ingress {
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     noDelay: true,
+    // Any other upgrade is an offer that a server may ignore (RFC 9110, 7.8), and so it is not forwarded.
+    shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket',
   })
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
@@ -78,13 +83,20 @@ export function createIngress(options: IngressOptions): Ingress {
       return
     }
     live.set(res, handleExchange(req, res, deps))
-    res.once('close', () => {
-      live.delete(res)
-      if (live.size === 0) onIdle?.()
-    })
+    res.once('close', () => leave(res))
   })
   // Node answers 100 Continue itself before 'request'; nothing to add.
-  server.on('upgrade', createUpgrade({ upstream: options.upstream, exchange: deps, log: options.log }))
+  server.on('upgrade', (req, socket: Socket, head) => {
+    // Node has let go of the socket: nobody else listens, and a broken peer must not end the process. The close that follows says it all.
+    socket.on('error', () => {})
+    const res = new ServerResponse(req)
+    res.sendDate = false
+    res.shouldKeepAlive = false
+    res.assignSocket(socket)
+    res.once('finish', () => socket.end())
+    live.set(res, handleExchange(req, res, deps, { socket, head }))
+    socket.once('close', () => leave(res))
+  })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     options.log.info('a request that could not be read was refused', { reason: error.code ?? error.name })
     deps.observed.blocked('unreadable-request')

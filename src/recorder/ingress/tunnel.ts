@@ -1,0 +1,58 @@
+/** An upgraded connection (WebSocket): opaque bytes both ways, each chunk recorded before it is released. */
+
+import type { Duplex } from 'node:stream'
+import type { Side } from '../../record/frame.ts'
+
+export interface TunnelOptions {
+  readonly client: Duplex
+  readonly upstream: Duplex
+  /** What the client sent right after its request. */
+  readonly head: Buffer
+  /** Records a chunk, then calls `release`; never, when it may not pass. */
+  readonly record: (from: Side, chunk: Buffer, release: () => void) => void
+  /** Both sides have closed. Called once. */
+  readonly onEnd: () => void
+}
+
+export interface Tunnel {
+  /** Closes both sides at once. */
+  close(): void
+}
+
+export function openTunnel(options: TunnelOptions): Tunnel {
+  const { client, upstream, head, record } = options
+  let open = 2
+  const onClose = (): void => {
+    open--
+    if (open === 0) options.onEnd()
+  }
+  for (const side of [client, upstream]) {
+    // The close that follows says it all.
+    side.on('error', () => {})
+    side.once('close', onClose)
+  }
+  const close = (): void => {
+    client.destroy()
+    upstream.destroy()
+  }
+  const pump = (from: Side, source: Duplex, target: Duplex): void => {
+    const pass = (chunk: Buffer): void => {
+      // One chunk at a time: what waits for the log stays with the sender.
+      source.pause()
+      record(from, chunk, () => {
+        if (target.destroyed) return
+        if (target.write(chunk)) source.resume()
+        else target.once('drain', () => source.resume())
+      })
+    }
+    source.on('data', pass)
+    source.once('end', () => target.end())
+    source.once('close', () => {
+      if (!source.readableEnded) target.destroy()
+    })
+    if (from === 'client' && head.length > 0) pass(head)
+  }
+  pump('client', client, upstream)
+  pump('server', upstream, client)
+  return { close }
+}
