@@ -55,6 +55,8 @@ export interface SpoolUnderTest {
 }
 
 export interface TestSpoolOptions extends Partial<Omit<OpenSpoolOptions, 'onLastWords'>> {
+  /** False when they are too many: then only their number is kept. */
+  readonly keepLines?: boolean
   readonly onLastWords?: (add: SpoolUnderTest['add'], error: StenoError) => void
 }
 
@@ -89,7 +91,7 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
     const fields = kind === 'http' ? { from: 'client', body, bytes: Buffer.byteLength(body) } : { reason: kind === 'gap' ? body : 'test' }
     const line = frameLine(spool.writer, lines.length, { kind, ...(session === undefined ? {} : { session }), ...fields })
     if (!spool.append(line)) return false
-    lines.push(line)
+    lines.push(options.keepLines === false ? '' : line)
     return true
   }
   return {
