@@ -14,11 +14,11 @@ export interface SessionFacts {
   /** `issuer|subject` of the caller's token, or empty. */
   readonly principal: string
   /** `Mcp-Session-Id`, or `sessionId` of HTTP+SSE. */
-  readonly mcp?: string
-  readonly conversation?: string
-  readonly traceparent?: string
-  readonly client?: string
-  readonly userAgent?: string
+  readonly mcp?: string | undefined
+  readonly conversation?: string | undefined
+  readonly traceparent?: string | undefined
+  readonly client?: string | undefined
+  readonly userAgent?: string | undefined
   /** Address without port. */
   readonly peer: string
 }

@@ -38,7 +38,7 @@ export interface AnswerOptions {
   readonly onEndpoint: (session: string) => void
   readonly onReleased: (seconds: number) => void
   /** Records the end of the exchange. Called once. */
-  readonly end: (outcome: Outcome, reason?: string) => void
+  readonly end: (outcome: Outcome) => void
   /** All is released; the exchange is over. */
   readonly over: () => void
 }

@@ -1,50 +1,40 @@
 /**
  * One HTTP request and its answer on the data path. Order of things, never otherwise: record, wait until durable, release.
- * Reads the client's request and the upstream's answer, writes frames through the journal; never changes a byte of either.
+ * Never changes a byte of either. States: gathering → recorded → forwarded → answering (or tunnel) → over; any of them may end in `over`.
  */
 
 import { STATUS_CODES } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
-import type { Duplex } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import type { StenoError } from '../../errors.ts'
-import type { ClientInfo, FrameOf, Link, Outcome } from '../../record/frame.ts'
-import { classifyEra } from '../../record/jsonrpc.ts'
+import type { Outcome } from '../../record/frame.ts'
 import type { Message, Scan } from '../../record/jsonrpc.ts'
-import { recordableHeaders, recordableTarget } from '../../record/redact.ts'
-import type { KeyedHash } from '../../record/redact.ts'
-import { sessionKey } from '../../record/session.ts'
-import type { SessionFacts } from '../../record/session.ts'
-import { observeIdentity, principalOf } from '../identity.ts'
-import type { Journal } from '../journal.ts'
-import type { LiveSession, SessionTable } from '../sessions.ts'
+import { recordableHeaders } from '../../record/redact.ts'
 import { createAnswer } from './answer.ts'
 import type { Answer } from './answer.ts'
 import { createStreamedBody, recordWhole, scanBody } from './body-frames.ts'
-import type { BodyContext } from './body-frames.ts'
 import { inflateWhole } from './decoder.ts'
+import { ExchangeRecord } from './exchange-record.ts'
+import type { RecordDeps, ResponseFacts } from './exchange-record.ts'
 import { endToEnd, headerValue, rawText } from './headers.ts'
+import { OwedAnswers } from './owed-answers.ts'
 import { refuse, refusalEvents } from './refusal.ts'
-import type { RefusalReason } from './refusal.ts'
+import type { Refusal, RefusalReason } from './refusal.ts'
+import { gatherBody, startUpload } from './request-body.ts'
+import type { Upload } from './request-body.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /** Bodies up to here are held whole, so that a message is classified before it is released. */
-export const INSPECT_BYTES = 1024 * 1024
+const INSPECT_BYTES = 1024 * 1024
 /** What a compressed request may become; past that it is recorded as it came. */
 const MAX_INFLATED_BYTES = 8 * INSPECT_BYTES
 /** Streams stop being read while this much of them waits for the log. Above the largest event that is held whole, or that event would never end. */
-const MAX_WAITING_BYTES = 2 * 1024 * 1024
+const MAX_WAITING_BYTES = 2 * INSPECT_BYTES
 
-export interface ExchangeDeps {
-  readonly journal: Journal
-  readonly sessions: SessionTable
-  readonly keyedHash: KeyedHash
+export interface ExchangeDeps extends RecordDeps {
   readonly upstream: Dispatcher
-  /** Name of the server for session ids. */
-  readonly server: string
   readonly onFailure: 'block' | 'allow'
   readonly nextExchange: () => number
   readonly observed: ExchangeObserver
@@ -58,452 +48,295 @@ export interface ExchangeObserver {
   operation(about: { method: string; tool?: string | undefined; errorType?: string | undefined; seconds: number }): void
 }
 
-const MAX_PENDING = 10_000
-
-export interface LiveExchange {
-  /** Ends an open stream that owes nobody an answer; leaves any other exchange alone. */
-  endIfQuiet(): void
-}
-
 /** A request to leave HTTP behind; `head` came right after it. */
 export interface Upgrade {
   readonly socket: Socket
   readonly head: Buffer
 }
 
-/** Handles one exchange to its end. Never throws. */
-export function handleExchange(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps, upgrade?: Upgrade): LiveExchange {
-  const { journal, sessions } = deps
-  const exchange = deps.nextExchange()
-  const startedUs = journal.elapsedUs()
-  const method = req.method ?? 'GET'
-  const target = req.url ?? '/'
-  const identity = observeIdentity(headerValue(req.rawHeaders, 'authorization'), deps.keyedHash)
-  const principal = principalOf(identity)
-  const shownSession = headerValue(req.rawHeaders, 'mcp-session-id') ?? sessionIdOfQuery(target)
-
-  let session: LiveSession | undefined
-  let messages: readonly Message[] = []
-  let batch = false
-  let requestBytes = 0
-  let controller: Dispatcher.DispatchController | undefined
-  let answer: Answer | undefined
-  let tunnel: Tunnel | undefined
-  let tunnelBytes = 0
-  let clientGone = false
-  let over = false
-  let started = false
-  let ended = false
+export class Exchange {
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #deps: ExchangeDeps
+  readonly #upgrade: Upgrade | undefined
+  readonly #method: string
+  readonly #record: ExchangeRecord
+  readonly #owed = new OwedAnswers()
+  #messages: readonly Message[] = []
+  #batch = false
+  #upload: Upload | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #answer: Answer | undefined
+  #tunnel: Tunnel | undefined
+  #tunnelBytes = 0
+  #status = 0
+  #answerHeaders: ResponseFacts['headers'] = {}
   /** The upstream has been asked. */
-  let forwarded = false
-  /** A frame of this exchange was not taken. */
-  let unrecorded = false
-  let calls = 0
-  let errors = 0
-  let status = 0
-  let answerHeaders: FrameOf<'exchange.end'>['headers'] = {}
-  /** Requests of this exchange without an answer, by typed id. */
-  const pending = new Map<string, Message>()
-  /** Requests whose answers came but are not released yet; `released` counts those that are and were dropped from the front. */
-  const answered: Message[] = []
-  let released = 0
-  /** Lets go of an upload: its record ends with what came, the rest is read and dropped. */
-  let endUpload = (): void => {}
+  #forwarded = false
+  #over = false
 
-  const at = (): { session: string | undefined; exchange: number } => ({ session: session?.id, exchange })
-  const missed = (bytes: number): void => {
-    unrecorded = true
-    journal.missed(bytes)
+  constructor(req: IncomingMessage, res: ServerResponse, deps: ExchangeDeps, upgrade?: Upgrade) {
+    this.#req = req
+    this.#res = res
+    this.#deps = deps
+    this.#upgrade = upgrade
+    this.#method = req.method ?? 'GET'
+    const { remoteAddress = '', remotePort = 0 } = req.socket
+    this.#record = new ExchangeRecord(deps, { method: this.#method, target: req.url ?? '/', raw: req.rawHeaders, address: remoteAddress, port: remotePort }, deps.nextExchange())
   }
-  const facts = (mcp: string | undefined): SessionFacts => {
-    const first = messages[0]
-    const conversation = first?.conversation ?? headerValue(req.rawHeaders, 'x-anthropic-client')
-    const traceparent = first?.traceparent ?? headerValue(req.rawHeaders, 'traceparent')
-    const userAgent = headerValue(req.rawHeaders, 'user-agent')
-    const client = first?.claimed === true && first.clientInfo !== undefined ? `${first.clientInfo.name} ${first.clientInfo.version ?? ''}` : undefined
-    return {
-      server: deps.server,
-      principal,
-      peer: req.socket.remoteAddress ?? '',
-      ...(mcp === undefined ? {} : { mcp }),
-      ...(conversation === undefined ? {} : { conversation }),
-      ...(traceparent === undefined ? {} : { traceparent }),
-      ...(client === undefined ? {} : { client }),
-      ...(userAgent === undefined ? {} : { userAgent }),
+
+  /** Handles it to its end. Never throws. */
+  run(): void {
+    const onClientGone = (): void => this.#clientGone()
+    this.#res.on('close', onClientGone)
+    this.#req.on('error', onClientGone)
+    gatherBody(this.#req, INSPECT_BYTES, { whole: body => this.#forwardWhole(body), large: soFar => this.#forwardStream(soFar) })
+  }
+
+  /** Ends an open stream that owes nobody an answer; leaves any other exchange alone. */
+  endIfQuiet(): void {
+    if (this.#over || !this.#owed.none || (this.#answer?.events === undefined && this.#tunnel === undefined)) return
+    this.#over = true
+    this.#answer?.abandon()
+    this.#end('cut', 'the recorder is stopping')
+    this.#controller?.abort(new Error('the recorder is stopping'))
+    this.#deps.journal.commit(() => {
+      if (this.#tunnel === undefined) this.#res.end()
+      else this.#tunnel.close()
+    })
+  }
+
+  // The request
+
+  #forwardWhole(body: Buffer): void {
+    const { rawHeaders } = this.#req
+    this.#record.requestBytes = body.length
+    const plain = inflateWhole(headerValue(rawHeaders, 'content-encoding'), body, MAX_INFLATED_BYTES) ?? body
+    const scanned = plain.length === 0 ? undefined : scanBody(plain)
+    if (scanned?.scan?.ok === true) {
+      this.#messages = scanned.scan.messages
+      this.#batch = scanned.scan.batch
+      for (const message of this.#messages) if (message.type === 'request') this.#owed.asked(message)
+    }
+    this.#record.start(this.#messages, this.#batch)
+    if (scanned !== undefined) recordWhole(this.#record.bodies('client', headerValue(rawHeaders, 'content-type')), plain, scanned)
+    const hasBody = body.length > 0 || headerValue(rawHeaders, 'content-length') !== undefined
+    this.#whenDurable(() => this.#dispatch(hasBody ? body : null))
+  }
+
+  #forwardStream(soFar: Buffer): void {
+    this.#record.start([], false)
+    const upload = startUpload({
+      req: this.#req,
+      soFar,
+      body: createStreamedBody(this.#record.bodies('client', headerValue(this.#req.rawHeaders, 'content-type')), { mcp: looksLikeMessage(soFar) }),
+      whenDurable: then => this.#whenDurable(then),
+      onBytes: count => (this.#record.requestBytes += count),
+      maxWaitingBytes: MAX_WAITING_BYTES,
+    })
+    this.#upload = upload
+    // The log may have refused the first part at once.
+    if (this.#over) upload.end()
+    this.#whenDurable(() => this.#dispatch(upload.stream))
+  }
+
+  #dispatch(body: Buffer | Readable | null): void {
+    this.#deps.observed.added('request', this.#record.elapsedUs / 1e6)
+    this.#forwarded = true
+    const { rawHeaders, url } = this.#req
+    const upgrade = this.#upgrade === undefined ? {} : { upgrade: headerValue(rawHeaders, 'upgrade') ?? '' }
+    try {
+      this.#deps.upstream.dispatch(
+        { path: url ?? '/', method: this.#method as Dispatcher.HttpMethod, headers: endToEnd(rawHeaders, { trailers: false }), body, ...upgrade },
+        {
+          onRequestStart: controller => {
+            this.#controller = controller
+            if (this.#over) controller.abort(new Error('client closed the connection'))
+          },
+          onResponseStart: (controller, status, _headers, text = '') => this.#startAnswer(controller, status, text),
+          onRequestUpgrade: (controller, status, _headers, peer) => this.#startTunnel(status, rawText(controller.rawHeaders), peer),
+          onResponseData: (_controller, chunk) => this.#answer?.data(chunk),
+          onResponseEnd: controller => this.#answer?.finish(rawText(controller.rawTrailers)),
+          onResponseError: (_controller, error) => this.#upstreamFailed(error),
+        },
+      )
+    } catch (error) {
+      // A head that cannot be sent on, such as an odd target.
+      this.#upstreamFailed(error instanceof Error ? error : new Error(String(error)))
     }
   }
-  const clientInfo = (): ClientInfo | undefined => {
-    const info = messages[0]?.clientInfo
-    return info === undefined ? undefined : { ...info, asserted: true }
+
+  // The answer
+
+  #startAnswer(controller: Dispatcher.DispatchController, status: number, text: string): void {
+    const raw = rawText(controller.rawHeaders)
+    if (status < 200) {
+      writeInformational(this.#res, status, text, raw)
+      return
+    }
+    this.#noteHead(status, raw)
+    const named = headerValue(raw, 'mcp-session-id')
+    if (named !== undefined) this.#record.enter(named)
+    this.#answer = createAnswer({
+      res: this.#res,
+      requestMethod: this.#method,
+      status,
+      statusText: text,
+      raw,
+      context: this.#record.bodies('server', headerValue(raw, 'content-type')),
+      whenDurable: then => this.#whenDurable(then),
+      elapsedUs: this.#deps.journal.elapsedUs,
+      pause: () => controller.pause(),
+      resume: () => controller.resume(),
+      maxWaitingBytes: MAX_WAITING_BYTES,
+      inspectBytes: INSPECT_BYTES,
+      onScanned: scan => this.#readAnswers(scan),
+      onEndpoint: id => this.#record.enter(id),
+      onReleased: seconds => this.#deps.observed.added('response', seconds),
+      end: outcome => this.#end(outcome),
+      over: () => {
+        this.#over = true
+        this.#upload?.end()
+      },
+    })
+    this.#answer.start()
   }
-  const enter = (mcp: string | undefined): void => {
-    if (session !== undefined) return
-    const key = sessionKey(facts(mcp))
-    if (key === undefined) return
-    session = sessions.enter(key, { exchange, principal, client: clientInfo(), identity })
+
+  /** The upstream has agreed to leave HTTP: from here on bytes pass, recorded as they are. */
+  #startTunnel(status: number, raw: readonly string[], upstream: Duplex): void {
+    const upgrade = this.#upgrade
+    if (this.#over || upgrade === undefined) {
+      upstream.destroy()
+      return
+    }
+    this.#noteHead(status, raw)
+    this.#res.detachSocket(upgrade.socket)
+    upgrade.socket.write(headText(status, STATUS_CODES[status] ?? '', raw), 'latin1')
+    this.#tunnel = openTunnel({
+      client: upgrade.socket,
+      upstream,
+      head: upgrade.head,
+      record: (from, chunk, release) => {
+        if (from === 'client') this.#record.requestBytes += chunk.length
+        else this.#tunnelBytes += chunk.length
+        this.#record.append({ kind: 'http', from, reason: 'upgraded', base64: chunk.toString('base64'), bytes: chunk.length }, chunk.length)
+        this.#whenDurable(release)
+      },
+      onEnd: () => {
+        this.#over = true
+        this.#end('ok')
+      },
+    })
   }
-  const context = (from: 'client' | 'server', contentType: string | undefined): BodyContext => ({
-    journal,
-    keyedHash: deps.keyedHash,
-    from,
-    exchange,
-    session: () => session?.id,
-    contentType,
-    onMissed: missed,
-  })
+
+  #noteHead(status: number, raw: readonly string[]): void {
+    this.#status = status
+    this.#answerHeaders = recordableHeaders(raw, this.#deps.keyedHash)
+  }
+
+  #readAnswers(scan: Scan | undefined): void {
+    if (scan?.ok !== true) return
+    for (const message of scan.messages) {
+      if (message.type !== 'response') continue
+      if (message.isError === true) this.#record.countError()
+      const asked = this.#owed.answered(message)
+      if (asked === undefined) continue
+      const errorType = message.isError !== true ? undefined : message.errorCode === undefined ? 'tool_error' : String(message.errorCode)
+      this.#deps.observed.operation({ method: asked.method ?? '', tool: asked.method === 'tools/call' ? asked.name : undefined, errorType, seconds: this.#record.elapsedUs / 1e6 })
+    }
+  }
+
+  // The end
+
   /** Runs `then` once all recorded so far is durable; under `block` a failure ends the exchange instead. */
-  const whenDurable = (then: () => void): void => {
-    const releases = released + answered.length
-    journal.commit((error?: StenoError) => {
-      if (over) return
-      if ((error !== undefined || unrecorded) && deps.onFailure === 'block') {
-        fail('recording-impossible')
+  #whenDurable(then: () => void): void {
+    const mark = this.#owed.mark
+    this.#deps.journal.commit(error => {
+      if (this.#over) return
+      if ((error !== undefined || this.#record.missing) && this.#deps.onFailure === 'block') {
+        this.#recordingFailed()
         return
       }
-      if (releases > released) {
-        answered.splice(0, releases - released)
-        released = releases
-      }
+      this.#owed.releasedTo(mark)
       then()
     })
   }
 
-  const recordStart = (): boolean => {
-    started = true
-    // The session of an initialize, or of an HTTP+SSE stream, is named by its answer.
-    const namedLater = shownSession === undefined && (messages.some(message => message.method === 'initialize') || (method === 'GET' && /event-stream/i.test(headerValue(req.rawHeaders, 'accept') ?? '')))
-    if (!namedLater) enter(shownSession)
-    const headerVersion = headerValue(req.rawHeaders, 'mcp-protocol-version')
-    const { era, mismatch } = classifyEra({ method, headerVersion, headerMethod: headerValue(req.rawHeaders, 'mcp-method'), messages, batch })
-    const lastEventId = headerValue(req.rawHeaders, 'last-event-id')
-    const links: Link[] = lastEventId === undefined ? [] : [{ type: 'resume', id: deps.keyedHash(lastEventId) }]
-    const client = clientInfo()
-    const seq = journal.append(
-      {
-        kind: 'exchange.start',
-        method,
-        target: recordableTarget(target, deps.keyedHash),
-        headers: recordableHeaders(req.rawHeaders, deps.keyedHash),
-        peer: `${req.socket.remoteAddress ?? ''}:${req.socket.remotePort ?? 0}`,
-        era,
-        ...(headerVersion === undefined ? {} : { version: headerVersion }),
-        ...(mismatch ? { mismatch: true as const } : {}),
-        ...(links.length === 0 ? {} : { links }),
-        ...(client === undefined ? {} : { client }),
-        ...(identity === undefined ? {} : { identity }),
-      },
-      at(),
-    )
-    if (seq === undefined) missed(0)
-    return seq !== undefined
+  #end(outcome: Outcome, reason?: string): void {
+    const answer = this.#answer
+    const response = { status: this.#status, headers: this.#answerHeaders, bytes: answer?.bytes ?? this.#tunnelBytes, events: answer?.events, comments: answer?.comments }
+    if (this.#record.end(outcome, reason, response)) this.#deps.observed.ended(outcome)
   }
 
-  const noteRequests = (): void => {
-    for (const message of messages) {
-      if (message.type !== 'request') continue
-      calls++
-      if (pending.size < MAX_PENDING) pending.set(JSON.stringify(message.rpcId), message)
-    }
-  }
-  const noteAnswers = (scan: Scan | undefined): void => {
-    if (scan?.ok !== true) return
-    for (const message of scan.messages) {
-      if (message.type !== 'response') continue
-      if (message.isError === true) errors++
-      const key = JSON.stringify(message.rpcId)
-      const asked = pending.get(key)
-      if (asked === undefined) continue
-      pending.delete(key)
-      answered.push(asked)
-      const errorType = message.isError !== true ? undefined : message.errorCode === undefined ? 'tool_error' : String(message.errorCode)
-      deps.observed.operation({ method: asked.method ?? '', tool: asked.method === 'tools/call' ? asked.name : undefined, errorType, seconds: (journal.elapsedUs() - startedUs) / 1e6 })
-    }
+  #recordingFailed(): void {
+    this.#over = true
+    this.#controller?.abort(new Error('recording is impossible'))
+    this.#deps.observed.blocked('recording')
+    this.#end('error', 'recording-impossible')
+    this.#giveUp('recording-impossible')
   }
 
-  /** Once: what is known first stands, also when the client goes or the log fails before all of it is released. */
-  const recordEnd = (outcome: Outcome, reason?: string): void => {
-    if (ended) return
-    ended = true
-    // A client that neither named a session nor got one named: what else groups it decides.
-    if (session === undefined && shownSession === undefined) enter(undefined)
-    const durationUs = journal.elapsedUs() - startedUs
-    const responseBytes = answer?.bytes ?? tunnelBytes
-    const seq = journal.append(
-      {
-        kind: 'exchange.end',
-        status,
-        headers: answerHeaders,
-        durationUs,
-        requestBytes,
-        responseBytes,
-        ...(answer?.events === undefined ? {} : { events: answer.events, comments: answer.comments }),
-        outcome,
-        ...(reason === undefined ? {} : { reason }),
-      },
-      at(),
-    )
-    if (seq === undefined) missed(0)
-    deps.observed.ended(outcome)
-    if (session === undefined) return
-    session.totals.calls += calls
-    session.totals.errors += errors
-    session.totals.bytes += requestBytes + responseBytes
-    sessions.leave(session)
-    if (method === 'DELETE' && status >= 200 && status < 300 && session.key.basis === 'mcp') sessions.end(session, 'delete')
+  #upstreamFailed(error: Error): void {
+    if (this.#over) return
+    if (this.#answer !== undefined) {
+      this.#answer.cut()
+      return
+    }
+    // Not a byte of an answer came. The request may have been processed: it is never sent again.
+    const refusal = this.#refusal('upstream-unreachable')
+    const body = Buffer.from(refusal.body)
+    const scanned = scanBody(body)
+    this.#status = refusal.status
+    recordWhole(this.#record.bodies('server', 'application/json'), body, scanned)
+    if (scanned.scan?.ok === true) for (const message of scanned.scan.messages) if (message.isError === true) this.#record.countError()
+    this.#end('error', `upstream: ${codeOf(error)}`)
+    this.#whenDurable(() => {
+      this.#over = true
+      this.#giveUp('upstream-unreachable')
+    })
   }
 
-  /** Ends the exchange with an answer of our own, as far as the client can still be told. */
-  const fail = (reason: RefusalReason): void => {
-    if (over) return
-    over = true
-    controller?.abort(new Error(reason))
-    endUpload()
-    if (reason === 'recording-impossible') {
-      deps.observed.blocked('recording')
-      recordEnd('error', reason)
-    }
-    if (tunnel !== undefined) {
-      tunnel.close()
+  #clientGone(): void {
+    if (this.#over) return
+    // Before the abort, which calls back at once: this is no failure of the upstream.
+    this.#over = true
+    // Passed on at once: in the modern era closing the stream is the cancellation.
+    this.#controller?.abort(new Error('client closed the connection'))
+    this.#upload?.end()
+    this.#answer?.abandon()
+    // A request that never came whole was not forwarded; that it was tried is recorded.
+    if (!this.#record.started) this.#record.start([], false)
+    this.#end('cancelled')
+  }
+
+  /** An answer of our own, as far as the client can still be told. */
+  #giveUp(reason: RefusalReason): void {
+    const res = this.#res
+    this.#upload?.end()
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.close()
       return
     }
     if (res.destroyed) return
     if (!res.headersSent) {
-      const refusal = refuse(reason, { method, batch, messages, forwarded })
+      const refusal = this.#refusal(reason)
       res.writeHead(refusal.status, [...refusal.headers])
-      res.end(method === 'HEAD' ? undefined : refusal.body)
-    } else if (answer?.events !== undefined && answer.cleartext) {
-      res.end(refusalEvents(reason, [...answered, ...pending.values()], forwarded))
+      res.end(this.#method === 'HEAD' ? undefined : refusal.body)
+    } else if (this.#answer?.events !== undefined && this.#answer.cleartext) {
+      res.end(refusalEvents(reason, this.#owed.all(), this.#forwarded))
     } else {
       res.destroy()
     }
   }
 
-  const upstreamFailed = (error: Error): void => {
-    if (over) return
-    if (answer !== undefined) {
-      answer.cut()
-      return
-    }
-    // Not a byte of an answer came. The request may have been processed: it is never sent again.
-    status = 503
-    const reason = 'upstream-unreachable'
-    const refusal = refuse(reason, { method, batch, messages, forwarded })
-    const scanned = scanBody(Buffer.from(refusal.body))
-    recordWhole(context('server', 'application/json'), Buffer.from(refusal.body), scanned)
-    noteAnswers(scanned.scan)
-    recordEnd('error', `upstream: ${codeOf(error)}`)
-    whenDurable(() => fail(reason))
-  }
-
-  const onClientGone = (): void => {
-    if (over || clientGone) return
-    clientGone = true
-    // Before the abort, which calls back at once: this is no failure of the upstream.
-    over = true
-    // Passed on at once: in the modern era closing the stream is the cancellation.
-    controller?.abort(new Error('client closed the connection'))
-    endUpload()
-    answer?.abandon()
-    // A request that never came whole was not forwarded; that it was tried is recorded.
-    if (!started) recordStart()
-    recordEnd(res.writableFinished ? 'ok' : 'cancelled')
-    journal.commit(() => {})
-  }
-
-  /** The upstream has agreed to leave HTTP: from here on bytes pass, recorded as they are. */
-  const startTunnel = (socket: Socket, head: Buffer, upstream: Duplex, code: number, raw: readonly string[]): void => {
-    status = code
-    answerHeaders = recordableHeaders(raw, deps.keyedHash)
-    res.detachSocket(socket)
-    socket.write(headText(code, STATUS_CODES[code] ?? '', raw), 'latin1')
-    tunnel = openTunnel({
-      client: socket,
-      upstream,
-      head,
-      record: (from, chunk, release) => {
-        if (from === 'client') requestBytes += chunk.length
-        else tunnelBytes += chunk.length
-        if (journal.append({ kind: 'http', from, reason: 'upgraded', base64: chunk.toString('base64'), bytes: chunk.length }, at()) === undefined) missed(chunk.length)
-        whenDurable(release)
-      },
-      onEnd: () => {
-        over = true
-        recordEnd('ok')
-        journal.commit(() => {})
-      },
-    })
-  }
-
-  const dispatch = (body: Buffer | Readable | null): void => {
-    deps.observed.added('request', (journal.elapsedUs() - startedUs) / 1e6)
-    const headers = endToEnd(req.rawHeaders, { trailers: false })
-    forwarded = true
-    try {
-      deps.upstream.dispatch(
-        { path: target, method: method as Dispatcher.HttpMethod, headers, body, ...(upgrade === undefined ? {} : { upgrade: headerValue(req.rawHeaders, 'upgrade') ?? '' }) },
-        {
-          onRequestStart: started => {
-            controller = started
-            if (over) started.abort(new Error('client closed the connection'))
-          },
-          onResponseStart: (from, code, _headers, text) => {
-            const raw = rawText(from.rawHeaders)
-            if (code < 200) {
-              writeInformational(res, code, text ?? '', raw)
-              return
-            }
-            status = code
-            answerHeaders = recordableHeaders(raw, deps.keyedHash)
-            const named = headerValue(raw, 'mcp-session-id')
-            if (named !== undefined) enter(named)
-            answer = createAnswer({
-              res,
-              requestMethod: method,
-              status: code,
-              statusText: text ?? '',
-              raw,
-              context: context('server', headerValue(raw, 'content-type')),
-              whenDurable,
-              elapsedUs: journal.elapsedUs,
-              pause: () => from.pause(),
-              resume: () => from.resume(),
-              maxWaitingBytes: MAX_WAITING_BYTES,
-              inspectBytes: INSPECT_BYTES,
-              onScanned: noteAnswers,
-              onEndpoint: id => enter(id),
-              onReleased: seconds => deps.observed.added('response', seconds),
-              end: (outcome, reason) => recordEnd(outcome, reason),
-              over: () => {
-                over = true
-                endUpload()
-              },
-            })
-            answer.start()
-          },
-          onRequestUpgrade: (from, code, _headers, peer) => {
-            if (over || upgrade === undefined) peer.destroy()
-            else startTunnel(upgrade.socket, upgrade.head, peer, code, rawText(from.rawHeaders))
-          },
-          onResponseData: (_from, chunk) => answer?.data(chunk),
-          onResponseEnd: from => answer?.finish(rawText(from.rawTrailers)),
-          onResponseError: (_from, error) => upstreamFailed(error),
-        },
-      )
-    } catch (error) {
-      // A head that cannot be sent on (two Host fields, an odd target).
-      upstreamFailed(error instanceof Error ? error : new Error(String(error)))
-    }
-  }
-
-  const start = (body: Buffer): void => {
-    const contentType = headerValue(req.rawHeaders, 'content-type')
-    const plain = inflateWhole(headerValue(req.rawHeaders, 'content-encoding'), body, MAX_INFLATED_BYTES) ?? body
-    const scanned = plain.length === 0 ? undefined : scanBody(plain)
-    if (scanned?.scan?.ok === true) {
-      messages = scanned.scan.messages
-      batch = scanned.scan.batch
-    }
-    noteRequests()
-    const recorded = recordStart()
-    if (scanned !== undefined && recorded) recordWhole(context('client', contentType), plain, scanned)
-    else if (scanned !== undefined) missed(body.length)
-    whenDurable(() => dispatch(body.length === 0 && headerValue(req.rawHeaders, 'content-length') === undefined ? null : body))
-  }
-
-  const stream = (soFar: Buffer): void => {
-    recordStart()
-    const body = createStreamedBody(context('client', headerValue(req.rawHeaders, 'content-type')), { mcp: looksLikeMessage(soFar) })
-    const upload = new Readable({ read: () => req.resume(), highWaterMark: MAX_WAITING_BYTES })
-    upload.on('error', () => {})
-    const record = (chunk: Buffer): void => {
-      req.pause()
-      body.push(chunk)
-      whenDurable(() => {
-        if (!upload.destroyed && upload.push(chunk)) req.resume()
-      })
-    }
-    const onData = (chunk: Buffer): void => {
-      requestBytes += chunk.length
-      record(chunk)
-    }
-    const onEnd = (): void => {
-      body.end()
-      whenDurable(() => upload.push(null))
-    }
-    endUpload = () => {
-      endUpload = () => {}
-      upload.destroy()
-      req.off('data', onData)
-      req.off('end', onEnd)
-      if (!req.complete) body.end()
-      req.resume()
-    }
-    req.on('data', onData)
-    req.on('end', onEnd)
-    record(soFar)
-    whenDurable(() => dispatch(upload))
-  }
-
-  res.on('close', onClientGone)
-  req.on('error', onClientGone)
-  collect(req, INSPECT_BYTES, {
-    whole: body => {
-      requestBytes = body.length
-      start(body)
-    },
-    large: soFar => {
-      requestBytes = soFar.length
-      stream(soFar)
-    },
-  })
-  return {
-    endIfQuiet: () => {
-      const owed = [...pending.values()].some(message => message.method !== 'subscriptions/listen')
-      if (over || owed || (answer?.events === undefined && tunnel === undefined)) return
-      over = true
-      answer?.abandon()
-      recordEnd('cut', 'the recorder is stopping')
-      controller?.abort(new Error('the recorder is stopping'))
-      journal.commit(() => {
-        if (tunnel === undefined) res.end()
-        else tunnel.close()
-      })
-    },
+  #refusal(reason: RefusalReason): Refusal {
+    return refuse(reason, { method: this.#method, batch: this.#batch, messages: this.#messages, forwarded: this.#forwarded })
   }
 }
-
-/** Gathers a request body up to a limit; past it, hands over what came with the request paused. */
-function collect(req: IncomingMessage, limit: number, done: { whole: (body: Buffer) => void; large: (soFar: Buffer) => void }): void {
-  if (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined) {
-    req.resume()
-    done.whole(EMPTY)
-    return
-  }
-  const chunks: Buffer[] = []
-  let bytes = 0
-  const onData = (chunk: Buffer): void => {
-    chunks.push(chunk)
-    bytes += chunk.length
-    if (bytes <= limit) return
-    req.off('data', onData)
-    req.off('end', onEnd)
-    req.pause()
-    done.large(Buffer.concat(chunks, bytes))
-  }
-  const onEnd = (): void => done.whole(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, bytes))
-  req.on('data', onData)
-  req.on('end', onEnd)
-}
-const EMPTY = Buffer.alloc(0)
 
 /** Whether the first bytes of a body could begin a JSON-RPC message. */
-export function looksLikeMessage(bytes: Uint8Array): boolean {
-  return /^\s*\{\s*"(?:jsonrpc|id|method|params|result|error)"/.test(Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 256)).toString('latin1'))
-}
-
-/** `sessionId` of the query of an HTTP+SSE message URL. */
-function sessionIdOfQuery(target: string): string | undefined {
-  return /[?&](?:sessionId|session_id)=([^&]{1,1024})/.exec(target)?.[1]
+function looksLikeMessage(bytes: Buffer): boolean {
+  return /^\s*\{\s*"(?:jsonrpc|id|method|params|result|error)"/.test(bytes.toString('latin1', 0, 256))
 }
 
 function codeOf(error: Error): string {
@@ -521,4 +354,3 @@ function headText(status: number, text: string, raw: readonly string[]): string 
   for (let i = 0; i + 1 < raw.length; i += 2) head += `${raw[i]}: ${raw[i + 1]}\r\n`
   return `${head}\r\n`
 }
-

@@ -5,7 +5,7 @@
 
 import { once } from 'node:events'
 import { createServer, ServerResponse } from 'node:http'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, isIPv6 } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -13,8 +13,8 @@ import type { Duplex } from 'node:stream'
 import type { Pool } from 'undici'
 import { StenoError } from '../../errors.ts'
 import type { Log } from '../../platform/log.ts'
-import { handleExchange } from './exchange.ts'
-import type { ExchangeDeps, LiveExchange } from './exchange.ts'
+import { Exchange } from './exchange.ts'
+import type { ExchangeDeps, Upgrade } from './exchange.ts'
 
 /** Longer than any load balancer in front keeps an idle connection, so that it, not we, closes first. */
 const KEEP_ALIVE_MS = 620_000
@@ -50,13 +50,18 @@ export function createIngress(options: IngressOptions): Ingress {
   })
   const deps: ExchangeDeps = { ...options.exchange, upstream: pool }
   const sockets = new Set<Socket>()
-  const live = new Map<ServerResponse, LiveExchange>()
+  const live = new Map<ServerResponse, Exchange>()
   let draining = false
   let onIdle: (() => void) | undefined
 
   const leave = (res: ServerResponse): void => {
     live.delete(res)
     if (live.size === 0) onIdle?.()
+  }
+  const run = (req: IncomingMessage, res: ServerResponse, upgrade?: Upgrade): void => {
+    const exchange = new Exchange(req, res, deps, upgrade)
+    live.set(res, exchange)
+    exchange.run()
   }
   const server: Server = createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -82,7 +87,7 @@ export function createIngress(options: IngressOptions): Ingress {
       res.writeHead(400, ['Connection', 'close', 'Content-Length', '0']).end()
       return
     }
-    live.set(res, handleExchange(req, res, deps))
+    run(req, res)
     res.once('close', () => leave(res))
   })
   // Node answers 100 Continue itself before 'request'; nothing to add.
@@ -94,7 +99,7 @@ export function createIngress(options: IngressOptions): Ingress {
     res.shouldKeepAlive = false
     res.assignSocket(socket)
     res.once('finish', () => socket.end())
-    live.set(res, handleExchange(req, res, deps, { socket, head }))
+    run(req, res, { socket, head })
     socket.once('close', () => leave(res))
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
