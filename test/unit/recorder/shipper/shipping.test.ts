@@ -173,6 +173,10 @@ describe('shipping', () => {
     expect(test.spool.unshippedBytes).to.be.greaterThan(2_000_000)
     expect(test.spool.oldestUnshippedMs).to.be.a('number')
     expect(test.shipped.some(each => each.result === 'accepted')).to.equal(false)
+    // Full jitter: anything up to a limit that doubles.
+    const waits = [...test.log().matchAll(/"retryMs":(\d+)/g)].map(match => Number(match[1]))
+    waits.forEach((ms, attempt) => expect(ms).to.be.at.most(200 * 2 ** attempt))
+    expect(new Set(waits).size).to.be.greaterThan(1)
     await healSink()
     await until(() => test.spool.unshippedBytes === 0)
     expect(await test.stop()).to.equal(0)
