@@ -7,7 +7,7 @@ export interface FaultyFs {
   readonly fs: SpoolFs
   /** The next `count` writes fail, after `written` bytes went to the file. Headers are writes too. */
   failWrites(count: number, code: string, written?: number): void
-  /** The next `count` creations fail: at once, or only after the file is there, as when the directory cannot be synced. */
+  /** The next `count` creations fail and leave nothing, as the contract says. */
   failCreates(count: number, code: string): void
   /** No write takes more than this. */
   limitWrites(bytes: number): void
