@@ -12,6 +12,8 @@ const METHODS: ReadonlySet<string> = new Set([
 /** `tool_error` is OpenTelemetry's word for a result with `isError`; the rest are the JSON-RPC codes that MCP gives a meaning. */
 const ERROR_TYPES: ReadonlySet<string> = new Set([
   'tool_error', '-32700', '-32600', '-32601', '-32602', '-32603', '-32000', '-32001', '-32002', '-32020', '-32021', '-32022', '-32042',
+  // The recorder's own: it cannot record, it cannot reach the server.
+  '-31001', '-31002',
 ])
 
 export function methodLabel(method: string): string {

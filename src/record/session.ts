@@ -41,6 +41,11 @@ export function sessionKey(facts: SessionFacts): SessionKey | undefined {
   return { basis: 'idle', inputs: [server, principal, facts.client ?? '', facts.userAgent ?? '', facts.peer] }
 }
 
+/** `sessionId` in the query of an HTTP+SSE (2024-11-05) message URL, in a request target or an `endpoint` event. */
+export function sessionIdOfTarget(target: string): string | undefined {
+  return /[?&](?:sessionId|session_id)=([^&]{1,1024})/.exec(target)?.[1]
+}
+
 /** Session id: `s` and 24 hex digits of a hash over basis and inputs. `hash` gives hex of at least 24 digits. */
 export function sessionId(key: SessionKey, hash: (text: string) => string, extra: readonly string[] = []): string {
   return `s${hash(JSON.stringify(['steno-session/1', key.basis, ...key.inputs, ...extra])).slice(0, 24)}`

@@ -1,6 +1,6 @@
 /**
  * The live sessions of this writer: writes `session.start` and `session.end`, counts totals. Deriving is `record/session.ts`.
- * Bounded: past `maxLive` the longest quiet session is ended, however young.
+ * Bounded: past `maxLive` the longest quiet session is ended, however young. Sessions with an exchange in flight stay: sockets bound them.
  */
 
 import { hash } from 'node:crypto'
@@ -13,22 +13,30 @@ import type { Journal } from './journal.ts'
 export interface LiveSession {
   readonly id: string
   readonly key: SessionKey
-  readonly principal: string
   lastMs: number
   /** Exchanges in flight. */
   open: number
+  /** Its `session.start` was taken by the spool. */
+  announced: boolean
   readonly totals: { exchanges: number; calls: number; errors: number; bytes: number }
+}
+
+/** What the exchange that enters says about whose session it is. */
+export interface Entry {
+  readonly exchange: number
+  readonly principal: string
+  readonly client?: ClientInfo | undefined
+  readonly identity?: Identity | undefined
 }
 
 export interface SessionTable {
   /** Finds or starts the session of a key. */
-  enter(key: SessionKey, about: { exchange: number; principal: string; client?: ClientInfo | undefined; identity?: Identity | undefined }): LiveSession
+  enter(key: SessionKey, entry: Entry): LiveSession
   leave(session: LiveSession): void
   end(session: LiveSession, reason: FrameOf<'session.end'>['reason']): void
   /** Ends what has been quiet for long. To be called every minute or so. */
   sweep(): void
   endAll(): void
-  readonly size: number
 }
 
 export interface SessionDeps {
@@ -42,8 +50,9 @@ const sha256Hex = (text: string): string => hash('sha256', text, 'hex')
 
 export function createSessionTable(deps: SessionDeps): SessionTable {
   const { journal, clock } = deps
-  /** By id; insertion order is order of last use, so the first is the longest quiet. */
   const live = new Map<string, LiveSession>()
+  /** Those without an exchange in flight, the longest quiet first. */
+  const quiet = new Map<string, LiveSession>()
   /** For basis `idle` the id holds the start time, so its live session is found by key. */
   const idleIds = new Map<string, string>()
   /** Principal that first showed an MCP session id, by hash of server and id: another one is flagged. Bounded like `live`. */
@@ -76,61 +85,60 @@ export function createSessionTable(deps: SessionDeps): SessionTable {
 
   const end: SessionTable['end'] = (session, reason) => {
     if (!live.delete(session.id)) return
+    quiet.delete(session.id)
     if (session.key.basis === 'idle') idleIds.delete(sha256Hex(JSON.stringify(session.key.inputs)))
-    journal.append({ kind: 'session.end', reason, totals: { ...session.totals } }, { session: session.id })
+    if (journal.append({ kind: 'session.end', reason, totals: { ...session.totals } }, { session: session.id }) === undefined) journal.missed(0)
+  }
+
+  /** Writes `session.start`; when the spool cannot take it now, the next exchange that enters tries again. */
+  const announce = (session: LiveSession, { exchange, principal, client, identity }: Entry): void => {
+    const seq = journal.append(
+      {
+        kind: 'session.start',
+        basis: session.key.basis,
+        server: deps.server,
+        ...(client === undefined ? {} : { client }),
+        ...(identity === undefined ? {} : { identity }),
+        ...(isForeign(session.key, principal) ? { foreign: true as const } : {}),
+      },
+      { session: session.id, exchange },
+    )
+    session.announced = seq !== undefined
+    if (seq === undefined) journal.missed(0)
   }
 
   return {
-    enter: (key, about) => {
+    enter: (key, entry) => {
       const id = idOf(key)
-      const known = live.get(id)
-      const now = clock.now()
-      if (known !== undefined) {
-        live.delete(id)
-        live.set(id, known)
-        known.lastMs = now
-        known.open++
-        known.totals.exchanges++
-        return known
+      let session = live.get(id)
+      if (session === undefined) {
+        const [longest] = live.size >= deps.maxLive ? quiet.values() : []
+        if (longest !== undefined) end(longest, 'idle')
+        session = { id, key, lastMs: 0, open: 0, announced: false, totals: { exchanges: 0, calls: 0, errors: 0, bytes: 0 } }
+        live.set(id, session)
       }
-      if (live.size >= deps.maxLive) {
-        for (const candidate of live.values()) {
-          if (candidate.open > 0) continue
-          end(candidate, 'idle')
-          break
-        }
-      }
-      const session: LiveSession = { id, key, principal: about.principal, lastMs: now, open: 1, totals: { exchanges: 1, calls: 0, errors: 0, bytes: 0 } }
-      live.set(id, session)
-      journal.append(
-        {
-          kind: 'session.start',
-          basis: key.basis,
-          server: deps.server,
-          ...(about.client === undefined ? {} : { client: about.client }),
-          ...(about.identity === undefined ? {} : { identity: about.identity }),
-          ...(isForeign(key, about.principal) ? { foreign: true as const } : {}),
-        },
-        { session: id, exchange: about.exchange },
-      )
+      quiet.delete(id)
+      session.lastMs = clock.now()
+      session.open++
+      session.totals.exchanges++
+      if (!session.announced) announce(session, entry)
       return session
     },
     leave: session => {
       session.open--
       session.lastMs = clock.now()
+      if (session.open === 0 && live.get(session.id) === session) quiet.set(session.id, session)
     },
     end,
     sweep: () => {
       const before = clock.now() - IDLE_GAP_MS
-      for (const session of live.values()) {
-        if (session.open === 0 && session.lastMs < before) end(session, 'idle')
+      for (const session of quiet.values()) {
+        if (session.lastMs >= before) return
+        end(session, 'idle')
       }
     },
     endAll: () => {
       for (const session of live.values()) end(session, 'shutdown')
-    },
-    get size() {
-      return live.size
     },
   }
 }

@@ -10,7 +10,7 @@ import type { RecorderUnderTest, Upstream } from '../support/recorder.ts'
 
 interface RpcError {
   readonly id: unknown
-  readonly error: { readonly code: number; readonly data: { readonly reason: string } }
+  readonly error: { readonly code: number; readonly data: { readonly reason: string; readonly forwarded: boolean } }
 }
 
 describe('recorder when the other side fails', () => {
@@ -30,7 +30,9 @@ describe('recorder when the other side fails', () => {
     recorder = await recorderBefore(url)
     const response = await fetch(recorder.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: call('abc') })
     expect([response.status, response.headers.get('retry-after')]).to.deep.equal([503, '2'])
-    expect((await response.json()) as RpcError).to.deep.include({ id: 'abc' })
+    const { id, error } = (await response.json()) as RpcError
+    expect([id, error.data]).to.deep.equal(['abc', { reason: 'upstream-unreachable', forwarded: false }])
+    expect(await (await fetch(`${recorder.adminUrl}/metrics`)).text()).to.match(/mcp_server_operation_duration_seconds_count\{[^}]*error_type="-31002"[^}]*\} 1/)
     const batch = await fetch(recorder.url, { method: 'POST', body: `[${call(1)},${call(2)},{"jsonrpc":"2.0","method":"n"}]` })
     expect(((await batch.json()) as RpcError[]).map(each => [each.id, each.error.data.reason])).to.deep.equal([[1, 'upstream-unreachable'], [2, 'upstream-unreachable']])
     const recorded = await recorder.stop()
@@ -50,6 +52,7 @@ describe('recorder when the other side fails', () => {
     recorder = await recorderBefore(upstream.url)
     const response = await fetch(recorder.url, { method: 'POST', body: call(1) })
     expect(response.status).to.equal(503)
+    expect(((await response.json()) as RpcError).error.data).to.deep.equal({ reason: 'upstream-unreachable', forwarded: true })
     expect(connections).to.equal(1)
   })
 
@@ -210,7 +213,23 @@ describe('recorder when the other side fails', () => {
       const gap = recorded.of('gap').find(each => each.reason === 'blocked')
       expect(gap?.count).to.be.greaterThan(5)
       expect(recorded.of('mcp').filter(frame => frame.from === 'server').map(frame => frame.rpcId)).to.include.members([1, 6])
-      expect(recorded.verdict).to.be.oneOf(['consistent', 'incomplete'])
+      expect(recorded.verdict).to.equal('incomplete')
+    })
+
+    it('announces a session that began meanwhile as soon as it can', async () => {
+      const gate = gatedFs()
+      recorder = await recorderBefore(upstream?.url ?? '', { spoolFs: gate.fs })
+      gate.fail('EIO')
+      await send(call(1), { headers: { 'Mcp-Session-Id': 'first' } })
+      await ready(503)
+      await send(call(2), { headers: { 'Mcp-Session-Id': 'second' } })
+      gate.heal()
+      await ready(200)
+      for (const session of ['first', 'second']) await send(call(3), { headers: { 'Mcp-Session-Id': session } })
+      const recorded = await recorder.stop()
+      const announced = recorded.of('session.start').map(start => start.session)
+      expect(new Set(announced)).to.deep.equal(new Set(recorded.of('exchange.end').map(end => end.session)))
+      expect(announced).to.have.length(2)
     })
 
     it('says full when the disk is full', async () => {

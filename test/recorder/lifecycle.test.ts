@@ -221,6 +221,26 @@ describe('recorder from start to end', () => {
       await own.close()
     })
 
+    it('are recorded as cut when the upstream breaks off', async () => {
+      let peer: Socket | undefined
+      const own = await rawUpstream(socket => {
+        socket.once('data', () => {
+          peer = socket
+          socket.write(accept)
+        })
+      })
+      const recorder = await recorderBefore(own.url)
+      const client = await rawClient(recorder.port)
+      client.write(greeting)
+      await client.until(text => text.includes('101'))
+      peer?.resetAndDestroy()
+      await client.closed()
+      const recorded = await recorder.stop()
+      expect(recorded.of('exchange.end').map(end => end.outcome)).to.deep.equal(['cut'])
+      await recorder.dispose()
+      await own.close()
+    })
+
     it('end with the recorder', async () => {
       const own = await rawUpstream(socket => void socket.once('data', () => socket.write(accept)))
       const recorder = await recorderBefore(own.url)

@@ -92,12 +92,16 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
 /** Reads every segment below a folder. Throws when a line is not what the format says. */
 export async function readRecorded(archive: string): Promise<Recorded> {
   const lines = new Map<string, { line: string; frame: Frame }>()
+  const documented = await documentedFields()
   for await (const name of glob('**/*.jsonl.gz', { cwd: archive })) {
     for (const line of gunzipSync(await readFile(join(archive, name))).toString('utf8').split('\n')) {
       if (line === '') continue
       const parsed = parseLine(line)
       if (parsed.kind === 'unknown') throw new Error(`${name} holds a line that is no frame: ${parsed.reason}: ${line.slice(0, 300)}`)
-      if (parsed.kind === 'frame') lines.set(`${parsed.frame.writer} ${String(parsed.frame.seq).padStart(12, '0')}`, { line, frame: parsed.frame })
+      if (parsed.kind !== 'frame') continue
+      const undocumented = Object.keys(parsed.frame).filter(name => !documented.get(parsed.frame.kind)?.has(name))
+      if (undocumented.length > 0) throw new Error(`${parsed.frame.kind} frames have fields that docs/recording-format.md does not name: ${undocumented.join(', ')}`)
+      lines.set(`${parsed.frame.writer} ${String(parsed.frame.seq).padStart(12, '0')}`, { line, frame: parsed.frame })
     }
   }
   const sorted = [...lines].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each)
@@ -112,6 +116,20 @@ export async function readRecorded(archive: string): Promise<Recorded> {
     of,
     bodyOf: frame => Buffer.concat([frame, ...of('body').filter(part => part.of === frame.seq && part.writer === frame.writer)].map(storedBytes)),
   }
+}
+
+const HEAD_FIELDS = ['writer', 'seq', 'time', 'elapsedUs', 'kind', 'salt', 'session', 'exchange']
+const BODY_FIELDS = ['body', 'base64', 'bytes', 'more']
+
+/** By kind, the fields that the table of the format names. */
+async function documentedFields(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const text = await readFile(new URL('../../docs/recording-format.md', import.meta.url), 'utf8')
+  const kinds = new Map<string, ReadonlySet<string>>()
+  for (const [, names = '', row = ''] of text.matchAll(/^\| ((?:`[a-z.]+`(?:, )?)+) \| (.*) \|$/gm)) {
+    const fields = [...row.matchAll(/`([A-Za-z0-9]+)\??`/g)].map(([, name]) => name ?? '')
+    for (const [, kind = ''] of names.matchAll(/`([a-z.]+)`/g)) kinds.set(kind, new Set([...HEAD_FIELDS, ...fields, ...(row.includes('body fields') ? BODY_FIELDS : [])]))
+  }
+  return kinds
 }
 
 function storedBytes(frame: Frame): Buffer {

@@ -9,6 +9,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Outcome } from '../../record/frame.ts'
 import type { Scan } from '../../record/jsonrpc.ts'
+import { sessionIdOfTarget } from '../../record/session.ts'
 import { createSseTap } from '../../record/sse.ts'
 import type { SsePiece } from '../../record/sse.ts'
 import { decodeExact } from '../../record/utf8.ts'
@@ -348,7 +349,7 @@ function markOf(piece: { readonly id?: string; readonly event?: string }): SseMa
 /** The `endpoint` event of HTTP+SSE (2024-11-05) carries the session id in a URL: recorded with the id hashed. */
 function recordEndpoint(context: BodyContext, data: Uint8Array, mark: SseMark | undefined, onEndpoint: (session: string) => void): void {
   const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8')
-  const id = /[?&](?:sessionId|session_id)=([^&]{1,1024})/.exec(text)?.[1]
+  const id = sessionIdOfTarget(text)
   if (id !== undefined) onEndpoint(id)
   const stored = text.replace(/([?&][^=&]{1,64}=)([^&]+)/g, (_all, name: string, value: string) => `${name}hmac:${context.keyedHash(value)}`)
   const at = { session: context.session(), exchange: context.exchange }

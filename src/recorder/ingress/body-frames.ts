@@ -162,12 +162,16 @@ function createPartWriter(context: BodyContext, first: FirstFrame): { part(store
   const write = (stored: string | Uint8Array, last?: { bytes: number; late: Late | undefined }): void => {
     const content = typeof stored === 'string' ? { body: stored } : { base64: base64(stored) }
     const at = { session: context.session(), exchange: context.exchange }
+    if (number > 0 && firstSeq === undefined) {
+      // Without its first part nothing says what the others belong to.
+      context.onMissed(stored.length)
+      return
+    }
     sha256.update(stored)
     const end = last === undefined ? {} : { last: true as const, bytes: last.bytes, sha256: sha256.digest('hex'), ...(last.late === undefined ? {} : { late: last.late }) }
     const seq = number === 0
       ? context.journal.append({ ...first, ...content, more: true }, at)
-      // When the first part was lost, the others name a frame that is not there: seq -1.
-      : context.journal.append({ kind: 'body', of: firstSeq ?? -1, part: number, ...content, ...end }, at)
+      : context.journal.append({ kind: 'body', of: firstSeq ?? 0, part: number, ...content, ...end }, at)
     if (number === 0) firstSeq = seq
     if (seq === undefined) context.onMissed(stored.length)
     number++

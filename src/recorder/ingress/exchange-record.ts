@@ -8,7 +8,7 @@ import { classifyEra } from '../../record/jsonrpc.ts'
 import type { Message } from '../../record/jsonrpc.ts'
 import { recordableHeaders, recordableTarget } from '../../record/redact.ts'
 import type { KeyedHash } from '../../record/redact.ts'
-import { sessionKey } from '../../record/session.ts'
+import { sessionIdOfTarget, sessionKey } from '../../record/session.ts'
 import { observeIdentity, principalOf } from '../identity.ts'
 import type { Journal } from '../journal.ts'
 import type { LiveSession, SessionTable } from '../sessions.ts'
@@ -67,7 +67,7 @@ export class ExchangeRecord {
     this.#startedUs = deps.journal.elapsedUs()
     this.#identity = observeIdentity(headerValue(head.raw, 'authorization'), deps.keyedHash)
     this.#principal = principalOf(this.#identity)
-    this.#shown = headerValue(head.raw, 'mcp-session-id') ?? sessionIdOfQuery(head.target)
+    this.#shown = headerValue(head.raw, 'mcp-session-id') ?? sessionIdOfTarget(head.target)
   }
 
   /** Something of this exchange was not taken by the spool. */
@@ -198,9 +198,4 @@ export class ExchangeRecord {
     this.#missing = true
     this.#deps.journal.missed(bytes)
   }
-}
-
-/** `sessionId` of the query of an HTTP+SSE message URL. */
-function sessionIdOfQuery(target: string): string | undefined {
-  return /[?&](?:sessionId|session_id)=([^&]{1,1024})/.exec(target)?.[1]
 }

@@ -142,7 +142,6 @@ export class Exchange {
 
   #dispatch(body: Buffer | Readable | null): void {
     this.#deps.observed.added('request', this.#record.elapsedUs / 1e6)
-    this.#forwarded = true
     const { rawHeaders, url } = this.#req
     const upgrade = this.#upgrade === undefined ? {} : { upgrade: headerValue(rawHeaders, 'upgrade') ?? '' }
     try {
@@ -150,6 +149,8 @@ export class Exchange {
         { path: url ?? '/', method: this.#method as Dispatcher.HttpMethod, headers: endToEnd(rawHeaders, { trailers: false }), body, ...upgrade },
         {
           onRequestStart: controller => {
+            // There is a connection, and the request is about to be written to it.
+            this.#forwarded = true
             this.#controller = controller
             if (this.#over) controller.abort(new Error('client closed the connection'))
           },
@@ -222,9 +223,9 @@ export class Exchange {
         this.#record.append({ kind: 'http', from, reason: 'upgraded', base64: chunk.toString('base64'), bytes: chunk.length }, chunk.length)
         this.#whenDurable(release)
       },
-      onEnd: () => {
+      onEnd: outcome => {
         this.#over = true
-        this.#end('ok')
+        this.#end(outcome)
       },
     })
   }
@@ -288,7 +289,7 @@ export class Exchange {
     const scanned = scanBody(body)
     this.#status = refusal.status
     recordWhole(this.#record.bodies('server', 'application/json'), body, scanned)
-    if (scanned.scan?.ok === true) for (const message of scanned.scan.messages) if (message.isError === true) this.#record.countError()
+    this.#readAnswers(scanned.scan)
     this.#end('error', `upstream: ${codeOf(error)}`)
     this.#whenDurable(() => {
       this.#over = true

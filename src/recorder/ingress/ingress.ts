@@ -23,6 +23,7 @@ const CONNECT_MS = 10_000
 /** Below Node's own 5 s: an idle connection is dropped before the upstream drops it, since a POST is never sent twice. */
 const UPSTREAM_IDLE_MS = 4_000
 const LOOP_PROBE_MS = 500
+const ACCEPT_MS = 20
 
 export interface Ingress {
   /** @returns the port that it listens on */
@@ -127,6 +128,8 @@ export function createIngress(options: IngressOptions): Ingress {
       const port = await listen()
       if (await leadsBack(server, options.upstream)) {
         server.close()
+        for (const socket of sockets) socket.destroy()
+        await pool.destroy()
         throw new StenoError('upstream.loop', `the upstream ${options.upstream.origin} is this recorder itself; give the address of the MCP server with --upstream`)
       }
       return port
@@ -192,8 +195,8 @@ function leadsBack(server: Server, upstream: URL): Promise<boolean> {
     probe.on('error', () => finish(false))
     probe.on('connect', () => {
       check()
-      // Our own accept comes within the next turns of the loop, if at all.
-      setTimeout(() => finish(false), 20)
+      // Our own accept is ready by now, if it is ours. After a timer and then an immediate, the loop has looked at its sockets, however busy it was.
+      setTimeout(() => setImmediate(() => finish(false)), ACCEPT_MS)
     })
   })
 }

@@ -17,7 +17,11 @@ export type RefusalReason = 'recording-impossible' | 'upstream-unreachable'
 const CODES: Record<RefusalReason, number> = { 'recording-impossible': -31_001, 'upstream-unreachable': -31_002 }
 /** Whether the call reached the server decides whether it may be repeated, so it is told. */
 function textOf(reason: RefusalReason, forwarded: boolean): string {
-  if (reason === 'upstream-unreachable') return 'The MCP server behind the recorder cannot be reached, or broke off before it answered. Try again later.'
+  if (reason === 'upstream-unreachable') {
+    return forwarded
+      ? 'The MCP server behind the recorder broke off before it answered. The call may have taken effect.'
+      : 'The MCP server behind the recorder cannot be reached. Try again later.'
+  }
   return forwarded
     ? 'The answer to this call cannot be recorded at the moment, so it was not released. The call itself was forwarded and may have taken effect.'
     : 'This call was not forwarded: it cannot be recorded at the moment. Try again later or tell the administrator of the recorder.'

@@ -10,8 +10,8 @@ export interface TunnelOptions {
   readonly head: Buffer
   /** Records a chunk, then calls `release`; never, when it may not pass. */
   readonly record: (from: Side, chunk: Buffer, release: () => void) => void
-  /** Both sides have closed. Called once. */
-  readonly onEnd: () => void
+  /** Both sides have closed; `cut` when one of them broke off. Called once. */
+  readonly onEnd: (outcome: 'ok' | 'cut') => void
 }
 
 export interface Tunnel {
@@ -22,14 +22,15 @@ export interface Tunnel {
 export function openTunnel(options: TunnelOptions): Tunnel {
   const { client, upstream, head, record } = options
   let open = 2
-  const onClose = (): void => {
-    open--
-    if (open === 0) options.onEnd()
-  }
+  let broken = false
   for (const side of [client, upstream]) {
-    // The close that follows says it all.
-    side.on('error', () => {})
-    side.once('close', onClose)
+    side.on('error', () => {
+      broken = true
+    })
+    side.once('close', () => {
+      open--
+      if (open === 0) options.onEnd(broken ? 'cut' : 'ok')
+    })
   }
   const close = (): void => {
     client.destroy()
