@@ -25,6 +25,7 @@ const STEPS: readonly Step[] = [
   { name: 'types of the pure parts, without Node', command: ['tsc', '--project', 'hack/tsconfig.pure.json'] },
   { name: 'lint, with types', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'architecture', command: ['mocha', '--no-config', '--no-package', '--reporter', 'dot', 'test/architecture.test.ts'] },
+  { name: 'generated files', command: ['mocha', '--no-config', '--no-package', '--reporter', 'dot', 'test/generated.test.ts'] },
 ]
 
 async function run(step: Step): Promise<Result> {
