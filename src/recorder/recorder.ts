@@ -16,7 +16,7 @@ import { createJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
 import { createSessionTable } from './sessions.ts'
-import { openSpool } from './spool/open-spool.ts'
+import { openSpool } from './open-spool.ts'
 import type { SpoolFs } from './spool/spool-fs.ts'
 import type { SpoolState } from './spool/spool.ts'
 

@@ -10,7 +10,7 @@ import { FORMAT_VERSION } from '../../record/frame.ts'
 import type { SealLine, SegmentLine } from '../../record/frame.ts'
 import { encodeMember } from '../../record/member.ts'
 import type { Segment } from '../../sink/sink.ts'
-import type { Position } from './position-file.ts'
+import type { Position } from '../spool/position-file.ts'
 
 /** What Firehose takes as one record. */
 export const MAX_SEGMENT_BYTES = 1_024_000

@@ -12,7 +12,7 @@ import { peekLine, positionName } from '../spool/log-format.ts'
 import { openLogReader } from '../spool/log-reader.ts'
 import type { LogReader } from '../spool/log-reader.ts'
 import { syncDirectory } from '../spool/spool-fs.ts'
-import { openPositionFile, readPosition } from './position-file.ts'
+import { openPositionFile, readPosition } from '../spool/position-file.ts'
 import { createSegmentBuilder, sha256 } from './segment-builder.ts'
 import type { AboutLine, Packed } from './segment-builder.ts'
 

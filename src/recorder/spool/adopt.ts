@@ -1,7 +1,7 @@
 /** Looks through what earlier writers left in the spool: how far each came, what is not shipped, and what of it is damaged. Reads only. */
 
 import type { RecoveredWriter } from '../../record/frame.ts'
-import { readPosition } from '../shipper/position-file.ts'
+import { readPosition } from './position-file.ts'
 import { listLogs, spoolPath } from './list-logs.ts'
 import { HEADER_BYTES, peekLine } from './log-format.ts'
 import { openLogReader } from './log-reader.ts'

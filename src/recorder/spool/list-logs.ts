@@ -4,8 +4,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { logName, parseLogName, parsePositionName } from './log-format.ts'
 
-/** Name of the reserve: room for the last words when the disk is full. */
-export const RESERVE_NAME = 'reserve'
+const RESERVE_NAME = 'reserve'
 
 /** Log files of a directory by writer, each list in order of file number. */
 export function listLogs(directory: string): Map<string, number[]> {
@@ -40,4 +39,9 @@ export function spoolFileBytes(directory: string): number {
 
 export function spoolPath(directory: string): (writer: string, file: number) => string {
   return (writer, file) => join(directory, logName(writer, file))
+}
+
+/** Where the reserve lies: room for the last words when the disk is full. */
+export function reservePath(directory: string): string {
+  return join(directory, RESERVE_NAME)
 }

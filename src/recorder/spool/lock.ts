@@ -3,6 +3,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StenoError } from '../../errors.ts'
+import { errorCode } from '../../platform/error-code.ts'
 
 const TRIES = 5
 
@@ -21,7 +22,7 @@ export function lockSpool(directory: string, pid: number): () => void {
           if (readOrEmpty(path) === own) rmSync(path, { force: true })
         }
       } catch (error) {
-        if (!isCode(error, 'EEXIST')) throw error
+        if (errorCode(error) !== 'EEXIST') throw error
       }
       const found = readOrEmpty(path)
       const owner = parseOwner(found)
@@ -41,13 +42,13 @@ function setAside(path: string, dead: string, aside: string): void {
   try {
     renameSync(path, aside)
   } catch (error) {
-    if (isCode(error, 'ENOENT')) return
+    if (errorCode(error) === 'ENOENT') return
     throw error
   }
   try {
     if (readFileSync(aside, 'utf8') !== dead) linkSync(aside, path)
   } catch (error) {
-    if (!isCode(error, 'EEXIST')) throw error
+    if (errorCode(error) !== 'EEXIST') throw error
   } finally {
     rmSync(aside, { force: true })
   }
@@ -82,7 +83,7 @@ function isAlive(owner: Owner): boolean {
     process.kill(owner.pid, 0)
     return true
   } catch (error) {
-    return isCode(error, 'EPERM')
+    return errorCode(error) === 'EPERM'
   }
 }
 
@@ -103,8 +104,4 @@ function readOrEmpty(path: string): string {
   } catch {
     return ''
   }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
 }

@@ -6,8 +6,10 @@
  */
 
 import { StenoError } from '../../errors.ts'
+import { errorCode } from '../../platform/error-code.ts'
 import type { SpoolFs } from './spool-fs.ts'
 import { crcSeed, encodeHeader, encodeRecord, HEADER_BYTES, MAX_FRAME_BYTES, RECORD_HEAD_BYTES } from './log-format.ts'
+import { logError } from './spool-error.ts'
 import type { SpoolState } from './spool.ts'
 
 export interface LogWriterOptions {
@@ -119,7 +121,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       await fs.close(fd)
     } catch (error) {
       // Without a reserve the last words wait in memory. One that could not be renamed is still there.
-      reserved = error instanceof Error && 'code' in error && error.code === 'EEXIST'
+      reserved = errorCode(error) === 'EEXIST'
     }
   }
   const prepareReserve = (): Promise<void> =>
@@ -171,7 +173,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
         return undefined
       } catch (cause) {
         await abandon()
-        const error = toError(cause)
+        const error = logError(cause)
         // No room for a new file: asking at once again gives the same answer.
         if (attempt === 2 || error.code === 'spool.full') return error
       }
@@ -265,7 +267,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       failure = undefined
     } catch (cause) {
       await abandon()
-      failure = toError(cause)
+      failure = logError(cause)
       if (!closing) scheduleRetry(Math.min(MAX_RETRY_MS, delayMs * 2))
     }
     if (state === 'open') options.onState('open')
@@ -330,11 +332,4 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       await fs.unlink(options.reservePath).catch(() => {})
     },
   }
-}
-
-function toError(cause: unknown): StenoError {
-  if (cause instanceof StenoError) return cause
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new StenoError('spool.full', 'no room is left on the volume of the spool; free space, restore the sink or enlarge the volume', { cause })
-  return new StenoError('spool.io', `the spool cannot be written (${code === '' ? 'unknown error' : code}); look at the volume under --spool`, { cause })
 }

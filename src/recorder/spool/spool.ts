@@ -1,5 +1,5 @@
 /**
- * The recorder's write-ahead log, as the rest of the recorder sees it. `open-spool.ts` makes one.
+ * The recorder's write-ahead log, as the rest of the recorder sees it. `../open-spool.ts` makes one.
  * Precedence: nothing is released before `commit` has called back without an error.
  */
 

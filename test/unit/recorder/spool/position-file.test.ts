@@ -6,8 +6,8 @@ import { expect } from 'chai'
 
 import { crcSeed, encodeHeader, encodeRecord, HEADER_BYTES } from '../../../../src/recorder/spool/log-format.ts'
 import { spoolPath } from '../../../../src/recorder/spool/list-logs.ts'
-import { decodeSlots, encodeSlot, openPositionFile, readPosition, SLOT_BYTES } from '../../../../src/recorder/shipper/position-file.ts'
-import type { Position } from '../../../../src/recorder/shipper/position-file.ts'
+import { decodeSlots, encodeSlot, openPositionFile, readPosition, SLOT_BYTES } from '../../../../src/recorder/spool/position-file.ts'
+import type { Position } from '../../../../src/recorder/spool/position-file.ts'
 import { frameLine } from '../../../support/build-recording.ts'
 
 const WRITER = '01hzzzzzzzzzzzzzzzzzzzzzzz'
