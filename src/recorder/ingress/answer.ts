@@ -3,45 +3,38 @@
  * - a stream of events: each event is a frame before its bytes go out; comments and the head go out at once
  * - JSON: held up to `inspectBytes`, so that it is recorded as whole messages; larger ones pass in parts
  * - anything else: passes in parts as it comes
- * Writes frames through the body context; the only writer to the client's response.
+ * The only writer to the client's response.
  */
 
 import type { ServerResponse } from 'node:http'
 import type { Outcome } from '../../record/frame.ts'
-import type { Scan } from '../../record/jsonrpc.ts'
-import { sessionIdOfTarget } from '../../record/session.ts'
-import { createSseTap } from '../../record/sse.ts'
-import type { SsePiece } from '../../record/sse.ts'
-import { decodeExact } from '../../record/utf8.ts'
-import { createStreamedBody, recordWhole, scanBody } from './body-frames.ts'
-import type { BodyContext, SseMark, StreamedBody } from './body-frames.ts'
-import { createDecoder } from './decoder.ts'
-import type { Decoder } from './decoder.ts'
+import { jsonTap, opaqueTap, sseTap } from './answer-taps.ts'
+import type { EventCounts, Tap, TapOptions } from './answer-taps.ts'
+import { isKnownEncoding } from './decoder.ts'
 import { endToEnd, headerValue } from './headers.ts'
+import { createPlainFeed } from './plain-feed.ts'
 import { createReleaseQueue } from './release-queue.ts'
 
-export interface AnswerOptions {
+export interface AnswerOptions extends TapOptions {
   readonly res: ServerResponse
   readonly requestMethod: string
   readonly status: number
   readonly statusText: string
   readonly raw: readonly string[]
-  readonly context: BodyContext
   /** Runs a function once all that was recorded so far is durable; never, when the exchange has ended otherwise. */
   readonly whenDurable: (then: () => void) => void
+  /** Microseconds, monotonic. */
   readonly elapsedUs: () => number
   readonly pause: () => void
   readonly resume: () => void
+  /** The upstream is paused while more than this waits for the log. Must be above `inspectBytes`. */
   readonly maxWaitingBytes: number
-  readonly inspectBytes: number
-  readonly onScanned: (scan: Scan | undefined) => void
-  /** An HTTP+SSE `endpoint` event named the session. */
-  readonly onEndpoint: (session: string) => void
+  /** Something is released, so many seconds after it was recorded. */
   readonly onReleased: (seconds: number) => void
-  /** Records the end of the exchange. Called once. */
-  readonly end: (outcome: Outcome) => void
-  /** All is released; the exchange is over. */
-  readonly over: () => void
+  /** Records the end of the exchange, before the last bytes are released. Called once. */
+  readonly recordEnd: (outcome: Outcome) => void
+  /** The last bytes are about to be released; nothing more is recorded. */
+  readonly onOver: () => void
 }
 
 export interface Answer {
@@ -60,37 +53,21 @@ export interface Answer {
   readonly cleartext: boolean
 }
 
-/** An event larger than this is recorded and released in parts. */
-const MAX_EVENT_BYTES = 1024 * 1024
-/** Inflated to compressed: JSON seldom passes 20, zeros reach 1,000. */
-const MAX_RATIO = 200
-
-/** What a kind of body does with plain bytes. `recorded` is the offset up to which they are in frames. */
-interface Tap {
-  push(plain: Buffer): void
-  end(cut: boolean): void
-  readonly recorded: number
-}
-
 export function createAnswer(options: AnswerOptions): Answer {
   const { res, context, whenDurable } = options
   const encoding = headerValue(options.raw, 'content-encoding')
-  const identityEncoding = encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity'
-  const contentType = context.contentType ?? ''
-  const isStream = /^text\/event-stream\b/i.test(contentType)
-  const isJson = /^application\/(?:[\w.+-]+\+)?json\b/i.test(contentType)
-  let decoder: Decoder | undefined = createDecoder(encoding, MAX_RATIO)
-  const counts = { events: 0, comments: 0 }
-  let tap: Tap = decoder === undefined && !identityEncoding ? opaqueTap(context) : isStream ? sseTap(context, counts, options) : isJson ? jsonTap(context, options) : opaqueTap(context)
-
+  const cleartext = encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity'
+  const isStream = /^text\/event-stream\b/i.test(context.contentType ?? '')
+  const counts: EventCounts = { events: 0, comments: 0 }
+  const tap = (): Tap => {
+    if (!cleartext && !isKnownEncoding(encoding)) return opaqueTap(context)
+    if (isStream) return sseTap(options, counts)
+    return /^application\/(?:[\w.+-]+\+)?json\b/i.test(context.contentType ?? '') ? jsonTap(options) : opaqueTap(context)
+  }
+  const feed = createPlainFeed(encoding, tap(), () => opaqueTap(context))
   let bytes = 0
-  let plainBytes = 0
   let paused = false
-  let ended: { readonly trailers: readonly string[]; readonly cut: boolean } | undefined
-  let finishing = false
-  /** Chunks that wait for the decoder. */
-  const undecoded: Buffer[] = []
-  let decoding = false
+  let completing = false
 
   const sendHead = (): void => {
     if (res.headersSent || res.destroyed) return
@@ -99,124 +76,79 @@ export function createAnswer(options: AnswerOptions): Answer {
   const queue = createReleaseQueue(chunk => {
     sendHead()
     if (!res.destroyed && !res.write(chunk)) hold()
-  }, identityEncoding)
-
+  }, cleartext)
   const hold = (): void => {
     if (paused) return
     paused = true
     options.pause()
   }
   const goOn = (): void => {
-    if (!paused || res.writableNeedDrain || queue.waitingBytes > options.maxWaitingBytes || undecoded.length > 0) return
+    if (!paused || res.writableNeedDrain || queue.waitingBytes > options.maxWaitingBytes || feed.waiting > 0) return
     paused = false
     options.resume()
   }
   res.on('drain', goOn)
 
-  const releaseRecorded = (): void => {
-    const upTo = tap.recorded
+  const whenReleasable = (then: () => void): void => {
     const since = options.elapsedUs()
     whenDurable(() => {
-      queue.recordedTo(upTo)
       options.onReleased((options.elapsedUs() - since) / 1e6)
+      then()
+    })
+  }
+  const releaseRecorded = (): void => {
+    const upTo = feed.recorded
+    whenReleasable(() => {
+      queue.recordedTo(upTo)
       goOn()
     })
   }
-  const take = (chunk: Buffer): void => {
-    tap.push(chunk)
-    plainBytes += chunk.length
-  }
-  const pump = (): void => {
-    if (decoding) return
-    const chunk = undecoded.shift()
-    if (chunk === undefined) {
-      if (ended !== undefined) complete()
-      else goOn()
-      return
-    }
-    const active = decoder
-    if (active === undefined) {
-      take(chunk)
-      queue.push(chunk, plainBytes)
-      releaseRecorded()
-      pump()
-      return
-    }
-    decoding = true
-    active.push(chunk, take, error => {
-      decoding = false
-      if (error !== undefined) {
-        // It cannot be read as what it says: from here on the bytes are recorded as they pass.
-        active.close()
-        decoder = undefined
-        tap.end(true)
-        tap = after(plainBytes, opaqueTap(context))
-        take(chunk)
-      }
-      queue.push(chunk, plainBytes)
-      releaseRecorded()
-      pump()
-    })
-  }
-  const complete = (): void => {
-    if (finishing || ended === undefined) return
-    finishing = true
-    const { trailers, cut } = ended
-    decoder?.close()
-    tap.end(cut)
-    options.end(cut ? 'cut' : options.status >= 400 ? 'error' : 'ok')
-    const since = options.elapsedUs()
-    whenDurable(() => {
-      options.over()
-      options.onReleased((options.elapsedUs() - since) / 1e6)
-      queue.recordedTo(Infinity)
-      if (cut) {
-        // Not res.end(): the client must see what it would have seen, an answer that breaks off.
+  /** Once all has been taken: the last frames, then the last bytes, then `last`. */
+  const complete = (outcome: Outcome, last: () => void): void => {
+    if (completing) return
+    completing = true
+    feed.whenTaken(() => {
+      feed.end(outcome === 'cut')
+      options.recordEnd(outcome)
+      whenReleasable(() => {
+        options.onOver()
+        queue.recordedTo(Infinity)
         sendHead()
-        res.flushHeaders()
-        // A pipelined answer has no socket yet: then it breaks off as soon as its turn comes.
-        if (res.socket === null) res.destroy()
-        else res.socket.destroySoon()
-        return
-      }
-      sendHead()
-      if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers))
-      res.end()
+        last()
+      })
     })
   }
-
   return {
     start: () => {
-      if (isStream && options.requestMethod !== 'HEAD') {
-        sendHead()
-        res.flushHeaders()
-      }
+      if (!isStream || options.requestMethod === 'HEAD') return
+      sendHead()
+      res.flushHeaders()
     },
     data: chunk => {
       bytes += chunk.length
-      if (decoder === undefined && undecoded.length === 0) {
-        take(chunk)
-        queue.push(chunk, plainBytes)
-        if (tap.recorded > 0) releaseRecorded()
-      } else {
-        undecoded.push(chunk)
-        if (undecoded.length > 1) hold()
-        pump()
-      }
-      if (queue.waitingBytes > options.maxWaitingBytes && tap.recorded > 0) hold()
+      feed.push(chunk, () => {
+        queue.push(chunk, feed.plainBytes)
+        if (feed.recorded > 0) releaseRecorded()
+      })
+      if (feed.waiting > 0 || (queue.waitingBytes > options.maxWaitingBytes && feed.recorded > 0)) hold()
     },
     finish: trailers => {
-      ended ??= { trailers, cut: false }
-      if (!decoding && undecoded.length === 0) complete()
+      complete(options.status >= 400 ? 'error' : 'ok', () => {
+        if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers))
+        res.end()
+      })
     },
     cut: () => {
-      ended ??= { trailers: [], cut: true }
-      if (!decoding && undecoded.length === 0) complete()
+      complete('cut', () => {
+        res.flushHeaders()
+        // Not res.end(): the client must see what it would have seen, an answer that breaks off. A pipelined one has no socket yet and breaks off when its turn comes.
+        if (res.socket === null) res.destroy()
+        else res.socket.destroySoon()
+      })
     },
     abandon: () => {
-      decoder?.close()
-      if (!finishing) tap.end(true)
-      finishing = true
+      completing = true
+      feed.end(true)
     },
     get bytes() {
       return bytes
@@ -227,133 +159,8 @@ export function createAnswer(options: AnswerOptions): Answer {
     get comments() {
       return counts.comments
     },
-    cleartext: identityEncoding,
+    cleartext,
   }
-}
-
-/** A tap whose offsets go on from where another one stopped. */
-function after(offset: number, tap: Tap): Tap {
-  return {
-    push: plain => tap.push(plain),
-    end: cut => tap.end(cut),
-    get recorded() {
-      return offset + tap.recorded
-    },
-  }
-}
-
-function opaqueTap(context: BodyContext): Tap {
-  let body: StreamedBody | undefined
-  return {
-    push: plain => {
-      body ??= createStreamedBody(context, { mcp: false })
-      body.push(plain)
-    },
-    end: () => body?.end(),
-    get recorded() {
-      return body?.recorded ?? 0
-    },
-  }
-}
-
-function jsonTap(context: BodyContext, options: Pick<AnswerOptions, 'inspectBytes' | 'onScanned'>): Tap {
-  let held: Buffer[] = []
-  let bytes = 0
-  let streamed: StreamedBody | undefined
-  return {
-    push: plain => {
-      if (streamed !== undefined) {
-        streamed.push(plain)
-        return
-      }
-      held.push(plain)
-      bytes += plain.length
-      if (bytes <= options.inspectBytes) return
-      streamed = createStreamedBody(context, { mcp: true })
-      streamed.push(Buffer.concat(held))
-      held = []
-    },
-    end: cut => {
-      if (streamed !== undefined) {
-        streamed.end()
-        return
-      }
-      const body = held.length === 1 && held[0] !== undefined ? held[0] : Buffer.concat(held)
-      held = []
-      if (body.length === 0) return
-      const scanned = scanBody(body)
-      if (!cut) options.onScanned(scanned.scan)
-      recordWhole(context, body, scanned)
-    },
-    get recorded() {
-      return streamed?.recorded ?? 0
-    },
-  }
-}
-
-function sseTap(context: BodyContext, counts: { events: number; comments: number }, options: Pick<AnswerOptions, 'onScanned' | 'onEndpoint'>): Tap {
-  const sse = createSseTap({ maxEventBytes: MAX_EVENT_BYTES })
-  let large: StreamedBody | undefined
-  let recorded = 0
-  const take = (piece: SsePiece): void => {
-    recorded += piece.bytes.length
-    switch (piece.kind) {
-      case 'quiet':
-        counts.comments += piece.comments + piece.priming
-        return
-      case 'event': {
-        counts.events++
-        const mark = markOf(piece)
-        if (piece.event === 'endpoint') {
-          recordEndpoint(context, piece.data, mark, options.onEndpoint)
-          return
-        }
-        const scanned = scanBody(piece.data)
-        options.onScanned(scanned.scan)
-        recordWhole(context, piece.data, scanned, mark)
-        return
-      }
-      case 'part':
-        if (piece.first) {
-          counts.events++
-          const mark = markOf(piece)
-          large = createStreamedBody(context, { mcp: true, ...(mark === undefined ? {} : { event: mark }) })
-        }
-        large?.push(piece.data)
-        if (piece.last) {
-          large?.end()
-          large = undefined
-        }
-        return
-      case 'tail':
-        recordWhole(context, piece.bytes, { text: decodeExact(piece.bytes), scan: undefined })
-    }
-  }
-  return {
-    push: plain => sse.push(plain).forEach(take),
-    end: () => {
-      sse.end().forEach(take)
-      large?.end()
-    },
-    get recorded() {
-      return recorded
-    },
-  }
-}
-
-function markOf(piece: { readonly id?: string; readonly event?: string }): SseMark | undefined {
-  if (piece.id === undefined && piece.event === undefined) return undefined
-  return { ...(piece.id === undefined ? {} : { id: piece.id }), ...(piece.event === undefined ? {} : { type: piece.event }) }
-}
-
-/** The `endpoint` event of HTTP+SSE (2024-11-05) carries the session id in a URL: recorded with the id hashed. */
-function recordEndpoint(context: BodyContext, data: Uint8Array, mark: SseMark | undefined, onEndpoint: (session: string) => void): void {
-  const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8')
-  const id = sessionIdOfTarget(text)
-  if (id !== undefined) onEndpoint(id)
-  const stored = text.replace(/([?&][^=&]{1,64}=)([^&]+)/g, (_all, name: string, value: string) => `${name}hmac:${context.keyedHash(value)}`)
-  const at = { session: context.session(), exchange: context.exchange }
-  if (context.journal.append({ kind: 'http', from: 'server', ...(mark === undefined ? {} : { event: mark }), body: stored, bytes: data.length }, at) === undefined) context.onMissed(data.length)
 }
 
 function pairs(raw: readonly string[]): [string, string][] {

@@ -10,7 +10,7 @@ export interface Decoder {
 
 /** A decoder for a Content-Encoding, or undefined when there is nothing to decode or it is not known. */
 export function createDecoder(encoding: string | undefined, maxRatio: number): Decoder | undefined {
-  const stream = decompressor(encoding?.trim().toLowerCase())
+  const stream = codecOf(encoding)?.stream()
   if (stream === undefined) return undefined
   let onPlain: (piece: Buffer) => void = () => {}
   let onDone: ((error?: Error) => void) | undefined
@@ -44,6 +44,7 @@ export function createDecoder(encoding: string | undefined, maxRatio: number): D
       consumed += chunk.length
       onPlain = plain
       onDone = done
+      // The write's callback may come before the last piece of this chunk has been read out: pieces are emitted from the same turn of the loop.
       stream.write(chunk, () => setImmediate(() => settle()))
     },
     close: () => stream.destroy(),
@@ -52,45 +53,38 @@ export function createDecoder(encoding: string | undefined, maxRatio: number): D
 
 /** Inflates a body that is held whole; undefined when it is not compressed as far as we know, cannot be inflated, or would be larger than `maxBytes`. */
 export function inflateWhole(encoding: string | undefined, body: Buffer, maxBytes: number): Buffer | undefined {
-  const inflate = whole(encoding?.trim().toLowerCase())
-  if (inflate === undefined) return undefined
+  const codec = codecOf(encoding)
+  if (codec === undefined) return undefined
   try {
-    return inflate(body, { maxOutputLength: maxBytes })
+    return codec.whole(body, { maxOutputLength: maxBytes })
   } catch {
+    // What it is not, the recording shows as it came.
     return undefined
-  }
-}
-
-function whole(encoding: string | undefined): ((body: Buffer, options: { maxOutputLength: number }) => Buffer) | undefined {
-  switch (encoding) {
-    case 'gzip':
-    case 'x-gzip':
-      return gunzipSync
-    case 'deflate':
-      return inflateSync
-    case 'br':
-      return brotliDecompressSync
-    case 'zstd':
-      return zstdDecompressSync
-    default:
-      return undefined
   }
 }
 
 const BOMB_FLOOR_BYTES = 16 * 1024 * 1024
 
-function decompressor(encoding: string | undefined): ReturnType<typeof createGunzip> | ReturnType<typeof createBrotliDecompress> | undefined {
-  switch (encoding) {
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip()
-    case 'deflate':
-      return createInflate()
-    case 'br':
-      return createBrotliDecompress()
-    case 'zstd':
-      return createZstdDecompress()
-    default:
-      return undefined
-  }
+interface Codec {
+  readonly stream: () => ReturnType<typeof createGunzip> | ReturnType<typeof createBrotliDecompress> | ReturnType<typeof createZstdDecompress>
+  readonly whole: (body: Buffer, options: { readonly maxOutputLength: number }) => Buffer
+}
+
+const GZIP: Codec = { stream: createGunzip, whole: gunzipSync }
+/** Content codings of RFC 9110 (8.4.1), RFC 7932 and RFC 8878. */
+const CODECS: ReadonlyMap<string, Codec> = new Map([
+  ['gzip', GZIP],
+  ['x-gzip', GZIP],
+  ['deflate', { stream: createInflate, whole: inflateSync }],
+  ['br', { stream: createBrotliDecompress, whole: brotliDecompressSync }],
+  ['zstd', { stream: createZstdDecompress, whole: zstdDecompressSync }],
+])
+
+function codecOf(encoding: string | undefined): Codec | undefined {
+  return encoding === undefined ? undefined : CODECS.get(encoding.trim().toLowerCase())
+}
+
+/** Whether a Content-Encoding can be inflated here. */
+export function isKnownEncoding(encoding: string | undefined): boolean {
+  return codecOf(encoding) !== undefined
 }

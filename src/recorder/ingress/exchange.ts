@@ -194,8 +194,8 @@ export class Exchange {
       onScanned: scan => this.#readAnswers(scan),
       onEndpoint: id => this.#record.enter(id),
       onReleased: seconds => this.#deps.observed.added('response', seconds),
-      end: outcome => this.#end(outcome),
-      over: () => {
+      recordEnd: outcome => this.#end(outcome),
+      onOver: () => {
         this.#over = true
         this.#upload?.end()
       },
