@@ -96,10 +96,7 @@ export class Exchange {
   /** Ends an open stream that owes nobody an answer; leaves any other exchange alone. */
   endIfQuiet(): void {
     if (this.#over || !this.#owed.none || (this.#answer?.events === undefined && this.#tunnel === undefined)) return
-    this.#over = true
-    this.#answer?.abandon()
-    this.#end('cut', 'the recorder is stopping')
-    this.#controller?.abort(new Error('the recorder is stopping'))
+    this.#leave('cut', 'the recorder is stopping')
     this.#deps.journal.commit(() => {
       if (this.#tunnel === undefined) this.#res.end()
       else this.#tunnel.close()
@@ -270,10 +267,8 @@ export class Exchange {
   }
 
   #recordingFailed(): void {
-    this.#over = true
-    this.#controller?.abort(new Error('recording is impossible'))
     this.#deps.observed.blocked('recording')
-    this.#end('error', 'recording-impossible')
+    this.#leave('error', 'recording-impossible')
     this.#giveUp('recording-impossible')
   }
 
@@ -299,15 +294,19 @@ export class Exchange {
 
   #clientGone(): void {
     if (this.#over) return
-    // Before the abort, which calls back at once: this is no failure of the upstream.
-    this.#over = true
-    // Passed on at once: in the modern era closing the stream is the cancellation.
-    this.#controller?.abort(new Error('client closed the connection'))
-    this.#upload?.end()
-    this.#answer?.abandon()
     // A request that never came whole was not forwarded; that it was tried is recorded.
     if (!this.#record.started) this.#record.start([], false)
-    this.#end('cancelled')
+    this.#leave('cancelled')
+  }
+
+  /** Takes the exchange out of the flow: nothing more is released, the upstream is told at once (in the modern era that is the cancellation), the end is recorded. */
+  #leave(outcome: Outcome, reason?: string): void {
+    // Before the abort, which calls back at once: this is no failure of the upstream.
+    this.#over = true
+    this.#controller?.abort(new Error(reason ?? 'the client closed the connection'))
+    this.#upload?.end()
+    this.#answer?.abandon()
+    this.#end(outcome, reason)
   }
 
   /** An answer of our own, as far as the client can still be told. */
