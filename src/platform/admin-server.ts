@@ -5,9 +5,10 @@
 
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { StenoError } from '../errors.ts'
+import { listen } from './listen.ts'
 
 export interface AdminServer {
+  /** Rejects with `listen.failed`. */
   start(): Promise<{ readonly port: number }>
   stop(): Promise<void>
 }
@@ -51,17 +52,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     answer(req, res).catch(() => res.destroy())
   })
   return {
-    start: () =>
-      new Promise((resolve, reject) => {
-        server.once('error', (cause: NodeJS.ErrnoException) => {
-          const why = cause.code === 'EADDRINUSE' ? 'another program listens there; stop it or choose another port with --admin HOST:PORT' : cause.message
-          reject(new StenoError('listen.failed', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }))
-        })
-        server.listen(options.port, options.host, () => {
-          const address = server.address()
-          resolve({ port: typeof address === 'object' && address !== null ? address.port : options.port })
-        })
-      }),
+    start: async () => ({ port: await listen(server, options, '--admin') }),
     stop: () =>
       new Promise(resolve => {
         if (!server.listening) {

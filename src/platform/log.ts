@@ -1,29 +1,26 @@
 /** Logs: one JSON line each. Never a body, a token or a session id: callers pass only what may be read by anyone who reads logs. */
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+/** From the least to the most urgent. */
+export const LOG_LEVELS = ['info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** Of an error that is logged, `code` is always a field of its own. */
+type LogFields = Readonly<Record<string, unknown>>
 
 export interface Log {
-  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void
-  /** The same log with fields that every line of it carries. */
-  child(fields: Readonly<Record<string, unknown>>): Log
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
 }
 
-const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
-
-/** @param write takes a whole line with its newline; `now` is ms since epoch */
+/** @param options `level` is the least that is written; `write` takes a whole line with its newline; `now` is ms since epoch */
 export function createLog(options: { readonly level: LogLevel; readonly write: (line: string) => void; readonly now: () => number }): Log {
-  const least = ORDER.indexOf(options.level)
-  const withFields = (own: Readonly<Record<string, unknown>>): Log => {
-    const at = (level: LogLevel) => (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-      if (ORDER.indexOf(level) < least) return
-      // Time, level and message come last into the object but first on the line: a field cannot pose as them.
-      const head = { time: new Date(options.now()).toISOString(), level, msg: message }
-      options.write(`${JSON.stringify({ ...head, ...own, ...fields, ...head })}\n`)
-    }
-    return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: fields => withFields({ ...own, ...fields }) }
+  const least = LOG_LEVELS.indexOf(options.level)
+  const at = (level: LogLevel) => (message: string, fields: LogFields = {}): void => {
+    if (LOG_LEVELS.indexOf(level) < least) return
+    // Time, level and message come last into the object but first on the line: a field cannot pose as them.
+    const head = { time: new Date(options.now()).toISOString(), level, msg: message }
+    options.write(`${JSON.stringify({ ...head, ...fields, ...head })}\n`)
   }
-  return withFields({})
+  return { info: at('info'), warn: at('warn'), error: at('error') }
 }

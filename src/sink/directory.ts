@@ -4,9 +4,11 @@
  * There is one such name per writer: a draft that a crash left is written over by whoever ships that segment again.
  */
 
-import { mkdir, open, rename, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { open, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { StenoError } from '../errors.ts'
+import { makeDirectory, syncDirectory } from '../platform/durable-directory.ts'
+import { errorCode } from '../platform/error-code.ts'
 import type { Segment, Sink } from './sink.ts'
 
 export function createDirectorySink(options: { readonly path: string; readonly now: () => number }): Sink {
@@ -16,7 +18,7 @@ export function createDirectorySink(options: { readonly path: string; readonly n
   const put = async (segment: Segment): Promise<void> => {
     const folder = join(options.path, ...new Date(options.now()).toISOString().slice(0, 13).split(/[-T]/))
     if (madeFolder !== folder) {
-      await makeFolder(folder)
+      await makeDirectory(folder, 0o750)
       madeFolder = folder
     }
     const { writer, firstSeq, lastSeq } = segment.index
@@ -35,7 +37,7 @@ export function createDirectorySink(options: { readonly path: string; readonly n
       await unlink(draft).catch(() => {})
       throw error
     }
-    await syncFolder(folder)
+    await syncDirectory(folder)
   }
   return {
     put: async segment => {
@@ -44,8 +46,7 @@ export function createDirectorySink(options: { readonly path: string; readonly n
       } catch (cause) {
         // The folder may have been removed under us: look again next time.
         madeFolder = undefined
-        const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error'
-        throw new StenoError('sink.io', `cannot write a segment to the archive ${options.path} (${code}); look at that directory and its volume`, { cause })
+        throw new StenoError('sink.io', `cannot write a segment to the archive ${options.path} (${errorCode(cause) ?? 'unknown error'}); look at that directory and its volume`, { cause })
       }
     },
     close: async () => {},
@@ -54,20 +55,4 @@ export function createDirectorySink(options: { readonly path: string; readonly n
 
 function padded(seq: number): string {
   return String(seq).padStart(12, '0')
-}
-
-/** Creates a folder with its parents and makes each new entry durable. */
-async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true, mode: 0o750 })
-  if (first === undefined) return
-  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

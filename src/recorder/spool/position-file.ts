@@ -8,9 +8,9 @@ import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { syncDirectory } from '../../platform/durable-directory.ts'
 import { peekLine, positionName } from './log-format.ts'
 import { openLogReader } from './log-reader.ts'
-import { syncDirectory } from './spool-fs.ts'
 
 /** Where in the spool a record lies, and the chain after it: what a restarted shipper needs to go on. */
 export interface Position {

@@ -1,9 +1,10 @@
 /** What the spool needs of a file system: few verbs, so that tests can make each of them fail. */
 
-import { close, constants, fsync, open, write } from 'node:fs'
-import { mkdir, open as openFile, rename, unlink } from 'node:fs/promises'
+import { close, constants, open, write } from 'node:fs'
+import { open as openFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
+import { syncDirectory } from '../../platform/durable-directory.ts'
 
 export interface SpoolFs {
   /** Creates a file of zeros, durable with its directory entry, opened so that every write is synced before it returns. Leaves nothing when it fails. */
@@ -45,21 +46,4 @@ export const nodeSpoolFs: SpoolFs = {
     await syncDirectory(dirname(to))
   },
   unlink,
-}
-
-/** Makes creations, renames and removals in a directory durable. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await openFile(path, constants.O_RDONLY)
-  try {
-    await promisify(fsync)(directory.fd)
-  } finally {
-    await directory.close()
-  }
-}
-
-/** Creates a directory and its parents, durably. */
-export async function makeDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 })
-  if (first === undefined) return
-  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
 }

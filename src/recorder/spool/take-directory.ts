@@ -1,11 +1,11 @@
 /** Takes the spool's directory: makes it, locks it, looks through what earlier writers left. */
 
 import { rm } from 'node:fs/promises'
+import { makeDirectory } from '../../platform/durable-directory.ts'
 import { adoptSpool } from './adopt.ts'
 import type { Adopted } from './adopt.ts'
 import { reservePath } from './list-logs.ts'
 import { lockSpool } from './lock.ts'
-import { makeDirectory } from './spool-fs.ts'
 
 export interface TakenDirectory extends Adopted {
   /** Gives the lock back. */
@@ -14,7 +14,7 @@ export interface TakenDirectory extends Adopted {
 
 /** @throws StenoError `spool.locked`, `spool.version`, and what the system says */
 export async function takeDirectory(directory: string): Promise<TakenDirectory> {
-  await makeDirectory(directory)
+  await makeDirectory(directory, 0o700)
   const release = lockSpool(directory, process.pid)
   try {
     const adopted = adoptSpool(directory)

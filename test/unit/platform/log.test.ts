@@ -15,17 +15,11 @@ describe('createLog()', () => {
 
   it('leaves out what is below its level', () => {
     const written = lines('warn', log => {
-      log.debug('d')
       log.info('i')
       log.warn('w')
       log.error('e')
     })
     expect(written.map(line => JSON.parse(line).msg)).to.deep.equal(['w', 'e'])
-  })
-
-  it('adds the fields of a child to each of its lines', () => {
-    const [line] = lines('info', log => log.child({ part: 'spool' }).child({ file: 'x' }).info('opened', { bytes: 2 }))
-    expect(JSON.parse(line ?? '')).to.include({ part: 'spool', file: 'x', bytes: 2, msg: 'opened' })
   })
 
   it('keeps time, level and message when a field has their name', () => {

@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { expect } from 'chai'
 
-import { makeDirectory, nodeSpoolFs } from '../../../../src/recorder/spool/spool-fs.ts'
+import { nodeSpoolFs } from '../../../../src/recorder/spool/spool-fs.ts'
 import type { SpoolFs } from '../../../../src/recorder/spool/spool-fs.ts'
 import { gatedFs } from '../../../support/gated-fs.ts'
 import { faultyFs } from '../../../support/spool-faulty-fs.ts'
@@ -73,17 +73,3 @@ for (const [name, make] of implementations) {
     })
   })
 }
-
-describe('makeDirectory()', () => {
-  it('creates a folder with its parents, and again does nothing', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'spool-fs-'))
-    try {
-      await mkdir(join(folder, 'a'))
-      await makeDirectory(join(folder, 'a', 'b', 'c'))
-      await makeDirectory(join(folder, 'a', 'b', 'c'))
-      expect(await readdir(join(folder, 'a', 'b'))).to.deep.equal(['c'])
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
-  })
-})
