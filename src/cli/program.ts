@@ -3,10 +3,9 @@
  * and `list` loads no HTTP client.
  */
 
-import { readFileSync } from 'node:fs'
-
 import { Command, CommanderError, Option } from 'commander'
 
+import { LOG_LEVELS } from '../platform/log.ts'
 import { reportFailure } from './failure.ts'
 import { defaultArchive, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
@@ -20,6 +19,7 @@ import type { ShowOptions } from './show.ts'
 import type { SourceOptions } from './source.ts'
 import type { UpOptions } from './up.ts'
 import type { VerifyOptions } from './verify.ts'
+import { version } from './version.ts'
 
 /** Runs one command. Never rejects, never exits: talk goes to `io.stderr`, the rest is the exit code. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<ExitCode> {
@@ -76,7 +76,7 @@ function addUp(program: Command, io: CliIo, done: Done): void {
     .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
     .option('--server-name <name>', 'name of the server in recordings (default: from the URL)')
     .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(['debug', 'info', 'warn', 'error']).default('info'))
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .action(async (options: Omit<UpOptions, 'archive'> & { archive?: string }) => done(await (await import('./up.ts')).runUp({ ...options, archive: options.archive ?? defaultArchive(io) }, io)))
 }
 
@@ -142,9 +142,4 @@ function withOutput(command: Command): Command {
 
 function colorOption(): Option {
   return new Option('--color <when>', 'colour').choices(['auto', 'always', 'never']).default('auto')
-}
-
-function version(): string {
-  const described: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return typeof described === 'object' && described !== null && 'version' in described ? String(described.version) : 'unknown'
 }

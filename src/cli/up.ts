@@ -1,14 +1,14 @@
 /** `steno up`: recorder and directory sink in one process, in front of one MCP server. */
 
-import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { StenoError } from '../errors.ts'
 import { systemClock } from '../platform/clock.ts'
-import { createLog } from '../platform/log.ts'
+import { createLog, LOG_LEVELS } from '../platform/log.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
 import { startRecorder } from '../recorder/recorder.ts'
 import type { Address } from '../recorder/recorder.ts'
 import type { CliIo, ExitCode } from './io.ts'
+import { version } from './version.ts'
 
 /** As the command line gives them. */
 export interface UpOptions {
@@ -32,7 +32,7 @@ const MAX_LINGER_S = 3600
 export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
   const upstream = parseUpstream(options.upstream)
   const archive = resolve(options.archive)
-  const level = oneOf('--log-level', options.logLevel ?? 'info', ['debug', 'info', 'warn', 'error'] as const)
+  const level = oneOf('--log-level', options.logLevel ?? 'info', LOG_LEVELS)
   const log = createLog({ level, write: line => void io.stderr.write(line), now: systemClock.now })
   const recorder = await startRecorder({
     version: version(),
@@ -94,9 +94,4 @@ function oneOf<const T extends string>(flag: string, text: string, allowed: read
   const found = allowed.find(each => each === text)
   if (found === undefined) throw new StenoError('usage.invalid', `${flag} must be one of ${allowed.join(', ')}, not ${JSON.stringify(text)}`)
   return found
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '0'
 }
