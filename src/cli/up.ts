@@ -34,7 +34,7 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
   const archive = resolve(options.archive)
   const level = oneOf('--log-level', options.logLevel ?? 'info', LOG_LEVELS)
   const log = createLog({ level, write: line => void io.stderr.write(line), now: systemClock.now })
-  const recorder = await startRecorder({
+  const starting = startRecorder({
     version: version(),
     upstream,
     listen: parseAddress('--listen', options.listen),
@@ -48,7 +48,17 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     key: readKey(options.keyFile),
     clock: systemClock,
     log,
+    signal: io.signal,
   })
+  const recorder = await starting.catch((error: unknown) => {
+    // Asked to end before it began: nothing was passed on, nothing is lost.
+    if (io.signal.aborted && error === io.signal.reason) return undefined
+    throw error
+  })
+  if (recorder === undefined) {
+    log.info('stopped before recording began; what earlier runs left stays in the spool')
+    return 0
+  }
   log.info('recording', { url: recorder.url, admin: recorder.adminUrl, upstream: upstream.origin, archive })
   await new Promise<void>(done => {
     if (io.signal.aborted) done()

@@ -3,6 +3,7 @@
  * Precedence: the directory and its lock, the shipper, the log; at the end the log, the shipper, the lock.
  */
 
+import { setTimeout as wait } from 'node:timers/promises'
 import type { StenoError } from '../errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -28,12 +29,26 @@ export interface OpenSpoolOptions {
   readonly lingerMs: number
   readonly clock: Clock
   readonly log: Log
-  readonly fs?: SpoolFs
-  readonly onStateChange: (state: SpoolState, error?: StenoError) => void
-  /** Recording is about to stop: what is appended now goes into the reserve. */
-  readonly onLastWords: (error: StenoError) => void
+  readonly fs?: SpoolFs | undefined
+  /** Ends a start that waits for room. */
+  readonly signal?: AbortSignal | undefined
   readonly onSync: (seconds: number) => void
   readonly onShipped: (event: ShippedEvent) => void
+}
+
+/** What happens to the log once frames are appended; nothing of it before. */
+export interface SpoolListener {
+  onStateChange(state: SpoolState, error?: StenoError): void
+  /** Recording is about to stop: what is appended now goes into the reserve. */
+  onLastWords(error: StenoError): void
+  /** Frames of this boot's writer that were durable cannot be read back any more. Each once. */
+  onHole(hole: SpoolHole): void
+}
+
+/** Seqs of frames that are lost, both included. */
+export interface SpoolHole {
+  readonly fromSeq: number
+  readonly toSeq: number
 }
 
 export interface OpenedSpool {
@@ -42,23 +57,32 @@ export interface OpenedSpool {
   readonly recovered: readonly RecoveredWriter[]
   /** What of theirs cannot be read back. */
   readonly findings: readonly SpoolFinding[]
+  /** To be called before the first append. */
+  listen(listener: SpoolListener): void
 }
 
 /** How long a start waits for the shipper to make room in a spool that is full of what earlier writers left. */
 const ROOM_WAIT_MS = 10_000
 
-/** @throws StenoError with a code of the spool */
+/** Rejects with a StenoError of the spool, or with the signal's reason when that was quicker; then it holds nothing. */
 export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool> {
-  const { directory, clock, log } = options
+  const { directory, clock, log, signal } = options
   const taken = await takeDirectory(directory).catch((error: unknown) => {
     throw directoryError(error, directory)
   })
   let shipper: Shipper | undefined
   try {
+    signal?.throwIfAborted()
     const writer = newWriterId(clock.now())
     const backlog = createBacklog()
     for (const { writer: earlier, ...run } of taken.left) backlog.add(earlier, run)
-    let onRoom: (() => void) | undefined
+    let listener: SpoolListener | undefined
+    let room = Promise.withResolvers<void>()
+    const makeRoom = (): void => {
+      room.resolve()
+      room = Promise.withResolvers()
+    }
+    let lostUpTo = -1
 
     const spoolLog = createSpoolLog({
       directory,
@@ -67,8 +91,8 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       fileBytes: options.fileBytes,
       clock,
       fs: options.fs,
-      onState: options.onStateChange,
-      onLastWords: options.onLastWords,
+      onState: (state, error) => listener?.onStateChange(state, error),
+      onLastWords: error => listener?.onLastWords(error),
       onSync: options.onSync,
       onDurable: (file, offset, bytes) => {
         backlog.add(writer, { file, begin: offset - bytes, end: offset, ms: clock.now() })
@@ -86,29 +110,27 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       onShipped: options.onShipped,
       onAccepted: (of, place) => {
         backlog.accepted(of, place)
-        onRoom?.()
+        makeRoom()
       },
       onGone: of => {
         backlog.gone(of)
-        onRoom?.()
+        makeRoom()
+      },
+      onHole: (of, fromSeq, toSeq) => {
+        // What earlier writers lost is among the findings. A worker that was started again sees a hole again.
+        if (of !== writer || fromSeq <= lostUpTo) return
+        lostUpTo = toSeq
+        listener?.onHole({ fromSeq, toSeq })
       },
     })
     shipper = shipping
     await startLog(spoolLog, {
+      directory,
       mayWaitMs: taken.recovered.length === 0 ? 0 : ROOM_WAIT_MS,
       clock,
+      signal,
+      room: () => room.promise,
       onFull: error => log.warn('the spool is full; waiting for what earlier writers left to be shipped', { code: error.code, reason: error.message }),
-      asError: cause => directoryError(cause, directory),
-      room: timeoutMs =>
-        new Promise(resolve => {
-          const done = (): void => {
-            clearTimeout(timer)
-            onRoom = undefined
-            resolve()
-          }
-          const timer = setTimeout(done, timeoutMs)
-          onRoom = done
-        }),
     })
     const close = async (deadlineMs: number): Promise<{ readonly unshippedBytes: number }> => {
       try {
@@ -135,33 +157,47 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       },
       close: deadlineMs => (closing ??= close(deadlineMs)),
     }
-    return { spool, recovered: taken.recovered, findings: taken.findings }
+    return {
+      spool,
+      recovered: taken.recovered,
+      findings: taken.findings,
+      listen: next => {
+        listener = next
+      },
+    }
   } catch (error) {
     await shipper?.close(0)
     taken.release()
-    throw directoryError(error, directory)
+    throw signal?.aborted === true && error === signal.reason ? error : directoryError(error, directory)
   }
 }
 
 interface StartLogOptions {
+  readonly directory: string
   /** From now on, all attempts together. */
   readonly mayWaitMs: number
   readonly clock: Clock
+  readonly signal: AbortSignal | undefined
+  /** Resolves when the shipper next frees something. */
+  readonly room: () => Promise<void>
   readonly onFull: (error: StenoError) => void
-  readonly asError: (cause: unknown) => StenoError
-  /** Resolves when the shipper has freed something, or after so long. */
-  readonly room: (timeoutMs: number) => Promise<void>
 }
 
 /** Makes the first file, as soon as there is room for it. */
-async function startLog(spoolLog: LogWriter, { mayWaitMs, clock, onFull, asError, room }: StartLogOptions): Promise<void> {
+async function startLog(spoolLog: LogWriter, { directory, mayWaitMs, clock, signal, room, onFull }: StartLogOptions): Promise<void> {
   const giveUpMs = clock.monotonic() + mayWaitMs
   for (;;) {
-    const error = await spoolLog.start().then(() => undefined, asError)
+    // Asked for before the attempt: what is freed while it fails counts.
+    const freed = room()
+    const error = await spoolLog.start().then(() => undefined, (cause: unknown) => directoryError(cause, directory))
     if (error === undefined) return
     const leftMs = giveUpMs - clock.monotonic()
     if (error.code !== 'spool.full' || leftMs <= 0) throw error
     onFull(error)
-    await room(leftMs)
+    const woken = new AbortController()
+    const timer = wait(leftMs, undefined, { signal: signal === undefined ? woken.signal : AbortSignal.any([signal, woken.signal]) }).catch(() => {})
+    await Promise.race([freed, timer])
+    woken.abort()
+    signal?.throwIfAborted()
   }
 }

@@ -4,21 +4,27 @@
  */
 
 import { hostname } from 'node:os'
-import type { StenoError } from '../errors.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
+import { errorCode } from '../platform/error-code.ts'
 import type { Log } from '../platform/log.ts'
 import { createRecorderMetrics } from '../platform/metrics.ts'
-import { FORMAT_VERSION } from '../record/frame.ts'
+import type { RecorderMetrics } from '../platform/metrics.ts'
 import type { SinkConfig } from '../sink/create-sink.ts'
 import { createIngress } from './ingress/ingress.ts'
+import type { IngressOptions } from './ingress/ingress.ts'
 import { createJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
-import { createSessionTable } from './sessions.ts'
 import { openSpool } from './open-spool.ts'
+import { openingFrames } from './opening-frames.ts'
+import { readiness } from './readiness.ts'
+import type { RecorderState } from './readiness.ts'
+import { createSessionTable } from './sessions.ts'
+import type { SessionDeps, SessionTable } from './sessions.ts'
+import type { ShippedEvent } from './shipper/shipper.ts'
 import type { SpoolFs } from './spool/spool-fs.ts'
-import type { SpoolState } from './spool/spool.ts'
+import { createSpoolHealth } from './spool-health.ts'
 
 const SWEEP_MS = 60_000
 const MAX_LIVE_SESSIONS = 50_000
@@ -46,7 +52,9 @@ export interface RecorderOptions {
   readonly clock: Clock
   readonly log: Log
   /** Where the spool is written; the real file system when absent. */
-  readonly spoolFs?: SpoolFs
+  readonly spoolFs?: SpoolFs | undefined
+  /** Ends a start that is not complete. A recorder that has started is ended by `stop`. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface Recorder {
@@ -56,106 +64,57 @@ export interface Recorder {
   stop(reason: string): Promise<number>
 }
 
-/** Starts a recorder; rejects with a StenoError when it cannot record or listen. */
+/** Starts a recorder. Rejects with a StenoError when it cannot record or listen, with the signal's reason when that was quicker. */
 export async function startRecorder(options: RecorderOptions): Promise<Recorder> {
-  const { log, clock } = options
+  const { log, clock, onFailure } = options
   const metrics = createRecorderMetrics()
-  let state: 'starting' | 'serving' | 'draining' | 'stopped' = 'starting'
-  let spoolState: SpoolState = 'open'
-  let spoolError: StenoError | undefined
-  let journal: Journal | undefined
-
-  const { spool, recovered, findings } = await openSpool({
+  const opened = await openSpool({
     directory: options.spoolDirectory,
     maxBytes: options.spoolMaxBytes,
     sink: options.sink,
     lingerMs: options.lingerMs,
     clock,
     log,
-    ...(options.spoolFs === undefined ? {} : { fs: options.spoolFs }),
-    onStateChange: (next, error) => {
-      spoolState = next
-      spoolError = error
-      if (next === 'open') journal?.declareMissed()
-      if (next === 'failed') log.error('recording has stopped', { reason: error?.code ?? 'unknown', detail: error?.message ?? '', onFailure: options.onFailure })
-      else log.info(`the spool is ${next}`)
-    },
-    onLastWords: error => void journal?.append({ kind: 'gap', reason: error.code === 'spool.full' ? 'spool-full' : 'spool-failed', detail: 'recording stops here until the spool can be written again' }),
+    fs: options.spoolFs,
+    signal: options.signal,
     onSync: seconds => metrics.fsync(seconds),
-    onShipped: event => {
-      metrics.shipRecords(event.result, event.records)
-      if (event.result !== 'accepted') return
-      metrics.shipBytes(event.bytes)
-      metrics.shipAck(event.ackSeconds)
-    },
+    onShipped: event => countShipped(metrics, event),
   })
-  const active = createJournal({
+  const { spool } = opened
+  const journal = createJournal({
     spool,
     clock,
     onFrame: kind => metrics.frames(kind),
     onGap: reason => metrics.gap(reason),
-    missedReason: options.onFailure === 'block' ? 'blocked' : 'unrecorded',
+    missedReason: onFailure === 'block' ? 'blocked' : 'unrecorded',
   })
-  journal = active
+  const health = createSpoolHealth({ journal, log, onFailure })
+  opened.listen(health.listener)
   metrics.observe({
     spoolBytes: () => spool.unshippedBytes,
     unshippedSeconds: () => (spool.oldestUnshippedMs === undefined ? 0 : Math.max(0, clock.now() - spool.oldestUnshippedMs) / 1000),
   })
-  active.append({ kind: 'writer.start', format: FORMAT_VERSION, steno: options.version, host: hostname(), pid: process.pid, recovered })
-  for (const writer of recovered) {
-    if (writer.state === 'cut') active.append({ kind: 'gap', reason: 'cut', of: writer.writer, detail: 'the recorder ended without a last frame; exchanges it had in flight have no end' })
+  for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid })) journal.append(content)
+
+  const sessions = createSessionTable({ journal, clock, server: sessionServer(options), maxLive: MAX_LIVE_SESSIONS })
+  const ingress = createIngress(ingressOptions(options, { journal, sessions, metrics }))
+  let state: RecorderState = 'starting'
+  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, health, onFailure) })
+  const end = async (reason: string): Promise<number> => {
+    journal.append({ kind: 'writer.stop', reason })
+    const { unshippedBytes } = await spool.close(SHIP_MS)
+    await admin.stop()
+    return unshippedBytes
   }
-  for (const { writer, ...finding } of findings) active.append({ kind: 'gap', of: writer, ...finding })
 
-  const sessions = createSessionTable({
-    journal: active,
-    clock,
-    server: { name: options.serverName, url: `${options.upstream.origin}${options.upstream.pathname}`, port: Number(options.upstream.port || (options.upstream.protocol === 'https:' ? 443 : 80)) },
-    maxLive: MAX_LIVE_SESSIONS,
-  })
-  let exchanges = 0
-  const ingress = createIngress({
-    host: options.listen.host,
-    port: options.listen.port,
-    upstream: options.upstream,
-    log,
-    exchange: {
-      journal: active,
-      sessions,
-      keyedHash: createKeyedHash(options.key),
-      server: options.serverName,
-      onFailure: options.onFailure,
-      nextExchange: () => exchanges++,
-      observed: {
-        ended: outcome => metrics.exchange(outcome),
-        blocked: reason => metrics.blocked(reason),
-        added: (phase, seconds) => metrics.addedLatency(phase, seconds),
-        operation: about => metrics.operation(about),
-      },
-    },
-  })
-  const admin = createAdminServer({
-    host: options.admin.host,
-    port: options.admin.port,
-    metrics,
-    ready: () => {
-      if (state !== 'serving') return { ready: false, reason: state }
-      if (spoolState === 'open') return { ready: true }
-      const reason = spoolError?.message ?? `the spool is ${spoolState}`
-      return options.onFailure === 'allow' ? { ready: true, reason: `degraded: not recording: ${reason}` } : { ready: false, reason }
-    },
-  })
-
-  const closeSpool = (): Promise<{ readonly unshippedBytes: number }> => spool.close(SHIP_MS)
-  let ports: { ingress: number; admin: number }
+  const { signal } = options
+  let ports: { readonly admin: number; readonly ingress: number }
   try {
     const { port } = await admin.start()
-    ports = { ingress: 0, admin: port }
-    ports.ingress = await ingress.start()
+    signal?.throwIfAborted()
+    ports = { admin: port, ingress: await ingress.start() }
   } catch (error) {
-    await admin.stop()
-    active.append({ kind: 'writer.stop', reason: 'could not listen' })
-    await closeSpool()
+    await end(signal?.aborted === true ? 'signal' : (errorCode(error) ?? 'unknown error'))
     throw error
   }
   const sweeper = setInterval(() => sessions.sweep(), SWEEP_MS)
@@ -171,11 +130,51 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
       clearInterval(sweeper)
       await ingress.drain(FINISH_MS)
       sessions.endAll()
-      active.append({ kind: 'writer.stop', reason })
-      const { unshippedBytes } = await closeSpool()
-      await admin.stop()
+      const unshippedBytes = await end(reason)
       state = 'stopped'
       return unshippedBytes
+    },
+  }
+}
+
+function countShipped(metrics: RecorderMetrics, event: ShippedEvent): void {
+  metrics.shipRecords(event.result, event.records)
+  if (event.result !== 'accepted') return
+  metrics.shipBytes(event.bytes)
+  metrics.shipAck(event.ackSeconds)
+}
+
+/** What sessions say about the server they are with. */
+function sessionServer({ serverName, upstream }: RecorderOptions): SessionDeps['server'] {
+  const usualPort = upstream.protocol === 'https:' ? 443 : 80
+  return { name: serverName, url: `${upstream.origin}${upstream.pathname}`, port: Number(upstream.port || usualPort) }
+}
+
+interface IngressParts {
+  readonly journal: Journal
+  readonly sessions: SessionTable
+  readonly metrics: RecorderMetrics
+}
+
+function ingressOptions({ listen, upstream, log, key, serverName, onFailure }: RecorderOptions, { journal, sessions, metrics }: IngressParts): IngressOptions {
+  let exchanges = 0
+  return {
+    ...listen,
+    upstream,
+    log,
+    exchange: {
+      journal,
+      sessions,
+      keyedHash: createKeyedHash(key),
+      server: serverName,
+      onFailure,
+      nextExchange: () => exchanges++,
+      observed: {
+        ended: outcome => metrics.exchange(outcome),
+        blocked: reason => metrics.blocked(reason),
+        added: (phase, seconds) => metrics.addedLatency(phase, seconds),
+        operation: about => metrics.operation(about),
+      },
     },
   }
 }

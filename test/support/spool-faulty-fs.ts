@@ -9,6 +9,8 @@ export interface FaultyFs {
   failWrites(count: number, code: string, written?: number): void
   /** The next `count` creations fail and leave nothing, as the contract says. */
   failCreates(count: number, code: string): void
+  /** The next `count` writes succeed, but the disk keeps something else. Headers are writes too. */
+  damageWrites(count: number): void
   /** No write takes more than this. */
   limitWrites(bytes: number): void
   /** Each write waits until it is let go. */
@@ -33,6 +35,7 @@ export function faultyFs(): FaultyFs {
   const writes: { position: number; length: number }[] = []
   let failing: { left: number; code: string; written: number } | undefined
   let failingCreates: { left: number; code: string } | undefined
+  let damaging = 0
   let limit = Infinity
   let holding = false
   let atOnce = 0
@@ -51,6 +54,11 @@ export function faultyFs(): FaultyFs {
     const finish: typeof done = (error, written) => {
       atOnce--
       done(error, written)
+    }
+    if (damaging > 0) {
+      damaging--
+      nodeSpoolFs.write(fd, buffer.subarray(offset, offset + length).map(byte => byte ^ 1) as Buffer, 0, length, position, finish)
+      return
     }
     if (failing === undefined || failing.left <= 0) {
       nodeSpoolFs.write(fd, buffer, offset, Math.min(length, limit), position, finish)
@@ -90,6 +98,9 @@ export function faultyFs(): FaultyFs {
     },
     failCreates: (count, code) => {
       failingCreates = { left: count, code }
+    },
+    damageWrites: count => {
+      damaging = count
     },
     limitWrites: bytes => {
       limit = bytes

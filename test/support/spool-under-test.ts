@@ -8,7 +8,7 @@ import { setTimeout as turn } from 'node:timers/promises'
 import { systemClock } from '../../src/platform/clock.ts'
 import { createLog } from '../../src/platform/log.ts'
 import { openSpool } from '../../src/recorder/open-spool.ts'
-import type { OpenSpoolOptions } from '../../src/recorder/open-spool.ts'
+import type { OpenSpoolOptions, SpoolHole, SpoolListener } from '../../src/recorder/open-spool.ts'
 import type { StenoError } from '../../src/errors.ts'
 import type { RecoveredWriter } from '../../src/record/frame.ts'
 import type { SpoolFinding } from '../../src/recorder/spool/adopt.ts'
@@ -45,6 +45,7 @@ export interface SpoolUnderTest {
   readonly lines: readonly string[]
   readonly states: readonly string[]
   readonly shipped: readonly ShippedEvent[]
+  readonly holes: readonly SpoolHole[]
   log(): string
   /** Appends a frame; false when it was not taken. */
   add(fields?: { readonly kind?: 'http' | 'gap' | 'writer.stop'; readonly body?: string; readonly session?: string }): boolean
@@ -54,9 +55,12 @@ export interface SpoolUnderTest {
   stop(deadlineMs?: number): Promise<number>
 }
 
-export interface TestSpoolOptions extends Partial<Omit<OpenSpoolOptions, 'onLastWords'>> {
+export interface TestSpoolOptions extends Partial<OpenSpoolOptions> {
   /** False when they are too many: then only their number is kept. */
   readonly keepLines?: boolean
+  /** A start waits for room. */
+  readonly onWait?: () => void
+  readonly onStateChange?: SpoolListener['onStateChange']
   readonly onLastWords?: (add: SpoolUnderTest['add'], error: StenoError) => void
 }
 
@@ -68,24 +72,35 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
   const lines: string[] = []
   const states: string[] = []
   const shipped: ShippedEvent[] = []
-  const { spool, recovered, findings } = await openSpool({
+  const holes: SpoolHole[] = []
+  const { spool, recovered, findings, listen } = await openSpool({
     directory: folder.spool,
     maxBytes: 512 * 1024 * 1024,
     sink: { type: 'directory', path: folder.archive },
     lingerMs: 20,
     clock: systemClock,
-    log: createLog({ level: 'info', write: line => void (logged += line), now: Date.now }),
+    log: createLog({
+      level: 'info',
+      write: line => {
+        logged += line
+        if (line.includes('waiting for what earlier writers left')) options.onWait?.()
+      },
+      now: Date.now,
+    }),
     onSync: () => {},
     ...options,
     onShipped: event => {
       shipped.push(event)
       options.onShipped?.(event)
     },
+  })
+  listen({
     onStateChange: (state, error) => {
       states.push(error === undefined ? state : `${state} ${error.code}`)
       options.onStateChange?.(state, error)
     },
     onLastWords: error => options.onLastWords?.(add, error),
+    onHole: hole => holes.push(hole),
   })
   const add: SpoolUnderTest['add'] = ({ kind = 'http', body = '', session } = {}) => {
     const fields = kind === 'http' ? { from: 'client', body, bytes: Buffer.byteLength(body) } : { reason: kind === 'gap' ? body : 'test' }
@@ -101,6 +116,7 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
     lines,
     states,
     shipped,
+    holes,
     log: () => logged,
     add,
     commit: () => new Promise(resolve => spool.commit(resolve)),

@@ -35,11 +35,13 @@ export type ToWorker = { readonly type: 'wake' } | { readonly type: 'close'; rea
 export type FromWorker =
   /** The sink has a segment. */
   | { readonly type: 'shipped'; readonly bytes: number; readonly ackSeconds: number }
-  | { readonly type: 'failed'; readonly message: string; readonly retryMs: number }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string; readonly retryMs: number }
   /** It has all frames of a writer before this place. */
   | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace }
   /** It has all of an earlier writer, whose files are removed. */
   | { readonly type: 'gone'; readonly writer: string }
+  /** Frames between two that are there cannot be read back; seqs, both included. */
+  | { readonly type: 'hole'; readonly writer: string; readonly fromSeq: number; readonly toSeq: number }
   | { readonly type: 'warning'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'info'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'closed'; readonly complete: boolean }

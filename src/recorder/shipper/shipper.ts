@@ -2,6 +2,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { errorCode } from '../../platform/error-code.ts'
 import type { Log } from '../../platform/log.ts'
 import { DURABLE, packPlace, SHARED_BYTES, SLEEPING } from './protocol.ts'
 import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
@@ -28,6 +29,8 @@ export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
   readonly onAccepted: (writer: string, place: LogPlace) => void
   /** An earlier writer is wholly accepted, its files are gone. */
   readonly onGone: (writer: string) => void
+  /** Frames of a writer cannot be read back; seqs, both included. Heard again when the worker was started again. */
+  readonly onHole: (writer: string, fromSeq: number, toSeq: number) => void
 }
 
 const RESTART_MS = 500
@@ -36,7 +39,7 @@ const MAX_RESTART_MS = 30_000
 const GRACE_MS = 1_000
 
 export function startShipper(options: ShipperOptions): Shipper {
-  const { log, random, onShipped, onAccepted, onGone, ...config } = options
+  const { log, random, onShipped, onAccepted, onGone, onHole, ...config } = options
   const buffer = new SharedArrayBuffer(SHARED_BYTES)
   const shared = new BigInt64Array(buffer)
   let worker: Worker | undefined
@@ -52,7 +55,7 @@ export function startShipper(options: ShipperOptions): Shipper {
         return
       case 'failed':
         onShipped({ records: 1, bytes: 0, ackSeconds: 0, result: 'failed' })
-        log.warn('the sink did not accept a segment; trying again', { reason: message.message, retryMs: Math.round(message.retryMs) })
+        log.warn('the sink did not accept a segment; trying again', { code: message.code, reason: message.message, retryMs: Math.round(message.retryMs) })
         return
       case 'accepted':
         onAccepted(message.writer, message.place)
@@ -60,6 +63,12 @@ export function startShipper(options: ShipperOptions): Shipper {
       case 'gone':
         onGone(message.writer)
         return
+      case 'hole': {
+        const { writer, fromSeq, toSeq } = message
+        log.warn('frames in the spool could not be read back', { writer, fromSeq, toSeq })
+        onHole(writer, fromSeq, toSeq)
+        return
+      }
       case 'warning':
         log.warn(message.message, message.fields)
         return
@@ -75,10 +84,10 @@ export function startShipper(options: ShipperOptions): Shipper {
     const data: ShipperData = { ...config, shared: buffer }
     const started = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'shipper' })
     worker = started
-    let reason = 'it was ended'
+    let why = { code: 'unknown', reason: 'it was ended' }
     started.on('message', onMessage)
     started.on('error', error => {
-      reason = error instanceof Error ? error.message : String(error)
+      why = { code: errorCode(error) ?? 'unknown', reason: error instanceof Error ? error.message : String(error) }
     })
     started.on('exit', () => {
       worker = undefined
@@ -87,7 +96,7 @@ export function startShipper(options: ShipperOptions): Shipper {
         return
       }
       // The log on disk is whole: a new worker goes on from the last position.
-      log.error('the shipper ended unexpectedly; starting it again', { reason })
+      log.error('the shipper ended unexpectedly; starting it again', why)
       restart = setTimeout(run, restartMs * random())
       restartMs = Math.min(MAX_RESTART_MS, restartMs * 2)
     })

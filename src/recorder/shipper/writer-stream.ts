@@ -62,6 +62,8 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
   let from = shipped?.offset ?? 0
   let reader: LogReader | undefined
   let oldestMs: number | undefined
+  /** Passed over since the last line. */
+  let damagedBytes = 0
   /** First line after a hole. What came before it goes out in a segment of its own, then this one. */
   let afterHole: { readonly line: Buffer; readonly about: AboutLine } | undefined
   let kept = Math.min(file, files[0] ?? file)
@@ -69,6 +71,7 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
   const add = (line: Buffer, about: AboutLine): Packed | undefined => {
     oldestMs ??= options.now()
     seq = about.seq
+    damagedBytes = 0
     const packed = builder.add(line, about)
     if (packed !== undefined) oldestMs = options.now()
     return packed
@@ -103,7 +106,8 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
         if (before !== undefined) return before
         const { line, about } = afterHole
         afterHole = undefined
-        options.onHole(seq + 1, about.seq - 1)
+        // Without a position and without damage, earlier files are gone because they were shipped.
+        if (seq >= 0 || damagedBytes > 0) options.onHole(seq + 1, about.seq - 1)
         builder.lose(about.seq)
         add(line, about)
       }
@@ -118,10 +122,12 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
         const item = reader.next(durable !== undefined && durable.file <= file ? (durable.file === file ? durable.offset : 0) : Infinity)
         if (item.kind === 'end') {
           if (!goOn(durable)) return 'idle'
+          damagedBytes += item.bytes
           continue
         }
         if (item.kind === 'damage') {
           read += item.bytes
+          damagedBytes += item.bytes
           continue
         }
         read += item.line.length

@@ -104,9 +104,18 @@ describe('openWriterStream()', () => {
     })
   }
 
+  it('tells of a hole at the beginning when damage lies there', async () => {
+    await writeLog(0, Buffer.from('torn'))
+    await writeLog(1, lineOf(2))
+    expect(ranges(await drain(open()))).to.deep.equal([[2, 2, 1, 'null']])
+    expect(holes).to.deep.equal([[0, 1]])
+  })
+
   it('starts with a segment that claims no chain when the first file is gone', async () => {
     await writeLog(4, lineOf(100), lineOf(101))
     expect(ranges(await drain(open()))).to.deep.equal([[100, 101, 2, 'null']])
+    // Gone because it was shipped, as far as anyone can tell.
+    expect(holes).to.deep.equal([])
   })
 
   it('goes on after the position, in the chain, and removes files only below it', async () => {

@@ -1,4 +1,5 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
+import type { Worker } from 'node:worker_threads'
 
 import { expect } from 'chai'
 
@@ -250,6 +251,58 @@ describe('a spool on a disk with faults', () => {
     expect(taken).to.deep.equal(first.lines.slice(0, taken.length))
     expect(test.log()).to.include('the spool is full; waiting for what earlier writers left')
     expect(test.recovered).to.deep.equal([{ writer: first.spool.writer, frames: taken.length, state: 'cut' }])
+  })
+
+  it('openSpool() rejects with the reason of its signal while it waits for room, and holds nothing', async () => {
+    await writeFile(folder.archive, 'in the way')
+    const limits = { maxBytes: 4 * MIB, fileBytes: MIB }
+    await open(limits)
+    while (test.spool.state === 'open') {
+      test.add({ body: 'x'.repeat(50_000) })
+      await test.commit()
+    }
+    await test.stop(0)
+    const stop = new AbortController()
+    let waits = false
+    const starting: Promise<unknown> = openTestSpool(folder, { fs: disk.fs, ...limits, signal: stop.signal, onWait: () => (waits = true) }).catch((error: unknown) => error)
+    await until(() => waits)
+    stop.abort()
+    expect(await starting).to.equal(stop.signal.reason)
+    expect(await openTestSpool(folder, { fs: disk.fs, ...limits, signal: stop.signal }).catch((error: unknown) => error)).to.equal(stop.signal.reason)
+    await rm(folder.archive)
+    await open(limits)
+    await archived('incomplete')
+  })
+
+  it('tells once of durable frames that cannot be read back, and ships what is around them', async () => {
+    const workers: Worker[] = []
+    const onWorker = (worker: Worker): void => void workers.push(worker)
+    process.on('worker', onWorker)
+    try {
+      await open()
+      test.add({ body: 'before' })
+      await test.commit()
+      await until(() => test.spool.unshippedBytes === 0)
+      disk.damageWrites(1)
+      for (let at = 0; at < 3; at++) test.add({ body: `lost ${at}` })
+      expect(await test.commit()).to.equal(undefined)
+      // A sink that takes nothing: the worker that is started again sees the hole again.
+      await rm(folder.archive, { recursive: true, force: true })
+      await writeFile(folder.archive, 'in the way')
+      test.add({ body: 'after' })
+      await test.commit()
+      await until(() => test.holes.length > 0)
+      await workers.at(-1)?.terminate()
+      await until(() => test.log().split('could not be read back').length > 2)
+      await rm(folder.archive)
+      await until(() => test.spool.unshippedBytes === 0)
+    } finally {
+      process.off('worker', onWorker)
+    }
+    expect(test.holes).to.deep.equal([{ fromSeq: 1, toSeq: 3 }])
+    expect(await test.stop()).to.equal(0)
+    const { lines } = test
+    expect((await readArchive(folder.archive)).linesOf(test.spool.writer).slice(-2)).to.deep.equal(lines.slice(4))
   })
 
   it('close() while failed tries once more, and lets what is said at recovery out too', async () => {

@@ -1,0 +1,52 @@
+/** Follows the spool: says in the recording and in the log what became of it, and knows why it cannot record. */
+
+import type { StenoError } from '../errors.ts'
+import type { Log } from '../platform/log.ts'
+import type { Journal } from './journal.ts'
+import type { SpoolHole, SpoolListener } from './open-spool.ts'
+import type { SpoolState } from './spool/spool.ts'
+
+export interface SpoolHealth {
+  readonly state: SpoolState
+  /** Why recording has stopped; undefined while it has not. */
+  readonly error: StenoError | undefined
+  /** For the spool to call. */
+  readonly listener: SpoolListener
+}
+
+export function createSpoolHealth({ journal, log, onFailure }: { readonly journal: Journal; readonly log: Log; readonly onFailure: 'block' | 'allow' }): SpoolHealth {
+  let state: SpoolState = 'open'
+  let error: StenoError | undefined
+  /** What could not be declared when it was found. One range from the first to the last, so that it cannot grow. */
+  let undeclared: SpoolHole | undefined
+
+  const declareHole = (hole: SpoolHole): boolean =>
+    journal.append({ kind: 'gap', reason: 'damage', ...hole, detail: 'frames that were durable in the spool could not be read back' }) !== undefined
+
+  return {
+    get state() {
+      return state
+    },
+    get error() {
+      return error
+    },
+    listener: {
+      onStateChange: (next, cause) => {
+        state = next
+        error = cause
+        if (next === 'failed') {
+          log.error('recording has stopped', { code: cause?.code ?? 'unknown', reason: cause?.message ?? '', onFailure })
+          return
+        }
+        log.info(`the spool is ${next}`)
+        if (next !== 'open') return
+        journal.declareMissed()
+        if (undeclared !== undefined && declareHole(undeclared)) undeclared = undefined
+      },
+      onLastWords: ({ code }) => void journal.append({ kind: 'gap', reason: code === 'spool.full' ? 'spool-full' : 'spool-failed', detail: 'recording stops here until the spool can be written again' }),
+      onHole: hole => {
+        if (!declareHole(hole)) undeclared = { fromSeq: undeclared?.fromSeq ?? hole.fromSeq, toSeq: hole.toSeq }
+      },
+    },
+  }
+}
