@@ -23,7 +23,8 @@ for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15]] as const) {
 // Nobody reads on, as in `steno list | head -1`: nothing went wrong.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  process.stderr.write(`error: cannot write the output (${error.code ?? error.message}); look at where it goes to\n`)
+  process.exit(1)
 })
 process.stderr.on('error', () => {})
 

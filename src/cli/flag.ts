@@ -5,10 +5,13 @@ import { parseQuery } from '../record/query.ts'
 import type { Query } from '../record/query.ts'
 import { parseDurationMs, parseSinceMs } from './quantity.ts'
 
+/** What a Date can hold (ECMA-262, 21.4.1.1). */
+const MAX_DATE_MS = 8.64e15
+
 export function sinceFlag(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined
   const ms = parseSinceMs(text, now)
-  if (ms === undefined) throw new StenoError('usage.invalid', `--since '${text}' is neither a time span like 90m or 2d nor a time like 2026-11-20T08:00:00Z`)
+  if (ms === undefined || Math.abs(ms) > MAX_DATE_MS) throw new StenoError('usage.invalid', `--since '${text}' is neither a time span like 90m or 2d nor a time like 2026-11-20T08:00:00Z`)
   return ms
 }
 

@@ -3,26 +3,6 @@
  * The stream masker works on the text alone: it needs neither valid JSON nor the whole of it, and holds no value.
  */
 
-export interface TextRange {
-  readonly start: number
-  readonly end: number
-}
-
-/**
- * Replaces each range (a JSON value, with its quotes) by a JSON string.
- * @param replacement the string's content, not quoted; a function gives each range its own
- */
-export function maskText(text: string, ranges: readonly TextRange[], replacement: string | ((range: TextRange) => string)): string {
-  let masked = ''
-  let done = 0
-  for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
-    // Ranges that overlap: what one has covered is gone, and the rest of the other must go too.
-    if (range.start >= done) masked += text.slice(done, range.start) + JSON.stringify(typeof replacement === 'string' ? replacement : replacement(range))
-    done = Math.max(done, range.end)
-  }
-  return masked + text.slice(done)
-}
-
 /** A keyed hash that takes its input in pieces. */
 export interface StreamHash {
   update(text: string): void

@@ -39,8 +39,12 @@ export function recordableHeaders(raw: readonly string[], keyedHash: KeyedHash):
 /** Query parameters that are kept as they are. Every other value is hashed: a query carries session ids, codes and tokens. */
 const CLEAR_PARAMETERS = new Set(['transport', 'transporttype', 'version'])
 
-/** A request target (path and query) with the values of its query parameters hashed. */
+/** A URL or a request target with what may be secret hashed: user and password, the values of query parameters, the fragment. */
 export function recordableTarget(target: string, keyedHash: KeyedHash): string {
+  const hash = target.indexOf('#')
+  if (hash >= 0) return `${recordableTarget(target.slice(0, hash), keyedHash)}#hmac:${keyedHash(target.slice(hash + 1))}`
+  const user = /^([a-z][a-z0-9+.-]{0,32}:)?\/\/([^/?#]*)@/i.exec(target)
+  if (user !== null) return `${user[1] ?? ''}//hmac:${keyedHash(user[2] ?? '')}@${recordableTarget(target.slice(user[0].length), keyedHash)}`
   const mark = target.indexOf('?')
   if (mark < 0) return target
   const pairs = target.slice(mark + 1).split('&').map(pair => {

@@ -43,7 +43,12 @@ export function createJournal(deps: JournalDeps): Journal {
 
   const elapsedUs = (): number => Math.floor((clock.monotonic() - startedMs) * 1000)
 
+  /** What was missed comes before what is taken next, so that the recording says it as soon as it can. */
   const append: Journal['append'] = (content, at) => {
+    if (missed !== undefined) declareMissed()
+    return write(content, at)
+  }
+  const write: Journal['append'] = (content, at) => {
     const head = {
       writer: spool.writer,
       seq,
@@ -59,6 +64,12 @@ export function createJournal(deps: JournalDeps): Journal {
     return seq++
   }
 
+  const declareMissed = (): void => {
+    if (missed === undefined) return
+    const detail = deps.missedReason === 'blocked' ? 'refused because they could not be recorded; nothing of them was forwarded after that' : 'forwarded without being recorded'
+    if (write({ kind: 'gap', reason: deps.missedReason, detail, ...missed }) !== undefined) missed = undefined
+  }
+
   return {
     append,
     elapsedUs,
@@ -70,11 +81,7 @@ export function createJournal(deps: JournalDeps): Journal {
       missed.bytes += bytes
       missed.toTime = now
     },
-    declareMissed: () => {
-      if (missed === undefined) return
-      const detail = deps.missedReason === 'blocked' ? 'refused because they could not be recorded; nothing of them was forwarded after that' : 'forwarded without being recorded'
-      if (append({ kind: 'gap', reason: deps.missedReason, detail, ...missed }) !== undefined) missed = undefined
-    },
+    declareMissed,
   }
 }
 

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -221,6 +221,26 @@ describe('recorder from start to end', () => {
       await own.close()
     })
 
+    it('give the client what the server says after the client has said all', async () => {
+      const own = await rawUpstream(socket => {
+        socket.once('data', () => {
+          socket.write(accept)
+          socket.once('end', () => socket.end('BYE'))
+        })
+      })
+      const recorder = await recorderBefore(own.url)
+      const socket = connect({ port: recorder.port, host: '127.0.0.1', allowHalfOpen: true })
+      let received = ''
+      socket.on('data', (chunk: Buffer) => (received += chunk.toString()))
+      socket.write(greeting)
+      while (!received.includes('101')) await once(socket, 'data')
+      socket.end()
+      await once(socket, 'end')
+      expect(received).to.match(/BYE$/)
+      await recorder.dispose()
+      await own.close()
+    })
+
     it('are recorded as cut when the upstream breaks off', async () => {
       let peer: Socket | undefined
       const own = await rawUpstream(socket => {
@@ -305,6 +325,7 @@ describe('recorder from start to end', () => {
       ['an unknown failure policy', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--on-failure', 'ignore'], 2, /block, allow/],
       ['a spool that is too small', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--spool-max', '1Mi'], 2, /at least 16Mi/],
       ['a listen address without port', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--listen', 'localhost'], 2, /HOST:PORT/],
+      ['a key file without end', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--key-file', '/dev/urandom'], 2, /plain file/],
       ['a key file that is not there', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--key-file', 'none'], 2, /head -c 32/],
     ] as const) {
       it(`ends with ${code} and says what to do for ${name}`, async () => {

@@ -143,7 +143,9 @@ describe('recorded sessions', () => {
     const state = 'c3RhdGUtdGhhdC1pcy1ub3QtdG8tYmUtc3RvcmVk'
     const json = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', requestState: state } })
     answer = (_req, res) => res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end(`data: {"requestState":"${state}"`)
-    const bodies: (string | Uint8Array<ArrayBuffer>)[] = [json.slice(0, -1), `\ufeff${json}`, json.replace('jsonrpc', 'rpc'), json.replace('State', '\\u0053tate'), `[${json},{"requestState":"${state}"}]`, new Uint8Array([...Buffer.from(json.slice(0, -2)), 0xff, 0xfe])]
+    const inner = `{"requestState":"${state}"}`
+    const elsewhere = [`{"jsonrpc":"2.0","id":1,"method":"m","params":${inner},"params":{}}`, `{"jsonrpc":"2.0","id":1,"result":{"task":${inner}}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":${inner}}}`, `{"jsonrpc":"2.0","id":1,"method":"m","params":[${inner}],"requestState":"${state}"}`]
+    const bodies: (string | Uint8Array<ArrayBuffer>)[] = [...elsewhere, json.slice(0, -1), `\ufeff${json}`, json.replace('jsonrpc', 'rpc'), json.replace('State', '\\u0053tate'), `[${json},{"requestState":"${state}"}]`, new Uint8Array([...Buffer.from(json.slice(0, -2)), 0xff, 0xfe])]
     for (const body of bodies) await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })).arrayBuffer()
     for (const [encoding, pack] of [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync], ['deflate', deflateSync]] as const) {
       await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Encoding': encoding }, body: new Uint8Array(pack(Buffer.from(json))) })).arrayBuffer()
@@ -188,6 +190,14 @@ describe('recorded sessions', () => {
     expect(recorded.text).not.to.include('legacy-secret-1')
   })
 
+  it('writes no session id of an endpoint event that is cut, or oddly written', async () => {
+    for (const stream of ['event: endpoint\ndata: /messages?sessionId=legacy-secret-2', 'event: endpoint\ndata: /messages?legacy-secret-2\n\n', 'event: endpoint\ndata: /m?a#legacy-secret-2\n\n']) {
+      answer = (_req, res) => res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end(stream)
+      await ask({ Accept: 'text/event-stream' }, '', 'GET')
+    }
+    expect((await recorder.stop()).text).not.to.include('legacy-secret-2')
+  })
+
   it('tells the eras apart and flags a header that contradicts its body', async () => {
     const modern = (method: string): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { name: 'x', _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'm', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} } } })
     await ask({ 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'tools/call', 'Mcp-Name': 'x' }, modern('tools/call'))
@@ -207,7 +217,7 @@ describe('recorded sessions', () => {
       plain(req, res, body)
     }
     const body = call(1)
-    const headers = ['Authorization: Bearer opaque-token-1', 'Cookie: id=cookie-2', 'X-Api-Key: key-4', 'Proxy-Authorization: Basic proxy-5', 'X-Own-Secret: unknown-7', 'X-Amz-Security-Token: aws-8', 'Referer: http://a/?code=query-3', 'User-Agent: x']
+    const headers = ['Authorization: Bearer opaque-token-1', 'Cookie: id=cookie-2', 'X-Api-Key: key-4', 'Proxy-Authorization: Basic proxy-5', 'X-Own-Secret: unknown-7', 'X-Amz-Security-Token: aws-8', 'Referer: http://user:query-3@a/?code=query-3#access_token=query-3', 'User-Agent: x']
     const client = await rawClient(recorder.port)
     client.write(`POST /mcp?code=query-3&query-3 HTTP/1.1\r\nHost: a\r\n${headers.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     await client.until(text => text.includes(result(1)))

@@ -117,6 +117,16 @@ describe('recorder on the data path', () => {
     expect(fixed.got[0]).to.match(/\r\n\r\nbody$/)
   })
 
+  it('passes what a client expects that is not 100-continue', async () => {
+    const fixed = await fixedUpstream((_, socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+    upstream = fixed.upstream
+    recorder = await recorderBefore(upstream.url)
+    const client = await rawClient(recorder.port)
+    client.write('POST /mcp HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\nContent-Length: 4\r\n\r\nbody')
+    await client.until(all => all.endsWith('\r\n\r\nok'))
+    expect((await recorder.stop()).of('exchange.end')).to.have.length(1)
+  })
+
   it('keeps the chunks of an answer as the upstream cut them, also inside a character', async () => {
     const pieces = [Buffer.from('{"a":"gr'), Buffer.from([0xc3]), Buffer.from([0xbc, 0x22]), Buffer.from('}')]
     let send: (() => void) | undefined

@@ -1,6 +1,7 @@
 /** What an answer's plain bytes become: a tap for each kind of body. Taps write frames; they never hold back or change a byte. */
 
 import type { Scan } from '../../record/jsonrpc.ts'
+import { recordableTarget } from '../../record/redact.ts'
 import { sessionIdOfTarget } from '../../record/session.ts'
 import { createSseTap } from '../../record/sse.ts'
 import type { SsePiece } from '../../record/sse.ts'
@@ -118,7 +119,7 @@ export function sseTap({ context, inspectBytes, onScanned, onEndpoint }: TapOpti
         }
         return
       case 'tail':
-        recordWhole(context, piece.bytes, { text: decodeExact(piece.bytes), scan: undefined })
+        recordTail(context, piece.bytes)
     }
   }
   return {
@@ -138,12 +139,19 @@ function markOf(piece: { readonly id?: string; readonly event?: string }): SseMa
   return { ...(piece.id === undefined ? {} : { id: piece.id }), ...(piece.event === undefined ? {} : { type: piece.event }) }
 }
 
+/** What a stream left unfinished. It may be the beginning of an `endpoint` event, so what looks like a query is hashed. */
+function recordTail(context: BodyContext, bytes: Uint8Array): void {
+  const text = decodeExact(bytes)
+  const stored = text?.replace(/\?[^\s"]*/g, query => recordableTarget(query, context.keyedHash))
+  recordWhole(context, bytes, { text: stored, scan: undefined })
+}
+
 /** The `endpoint` event of HTTP+SSE (2024-11-05) carries the session id in a URL: recorded with the id hashed. */
 function recordEndpoint(context: BodyContext, data: Uint8Array, mark: SseMark | undefined, onEndpoint: (session: string) => void): void {
   const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8')
   const id = sessionIdOfTarget(text)
   if (id !== undefined) onEndpoint(id)
-  const stored = text.replace(/([?&][^=&]{1,64}=)([^&]+)/g, (_all, name: string, value: string) => `${name}hmac:${context.keyedHash(value)}`)
+  const stored = recordableTarget(text, context.keyedHash)
   const at = { session: context.session(), exchange: context.exchange }
   if (context.journal.append({ kind: 'http', from: 'server', ...(mark === undefined ? {} : { event: mark }), body: stored, bytes: data.length }, at) === undefined) context.onMissed(data.length)
 }

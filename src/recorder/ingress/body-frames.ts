@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import type { Link, Masked, RpcId, Side } from '../../record/frame.ts'
 import { scanMessages } from '../../record/jsonrpc.ts'
 import type { Message, Scan } from '../../record/jsonrpc.ts'
-import { createStreamMasker, maskText } from '../../record/mask.ts'
+import { createStreamMasker } from '../../record/mask.ts'
 import type { KeyedHash } from '../../record/redact.ts'
 import { createUtf8Parts, decodeExact } from '../../record/utf8.ts'
 import type { Journal } from '../journal.ts'
@@ -62,18 +62,18 @@ export function recordWhole(context: BodyContext, bytes: Uint8Array, scanned: Re
 function recordMessage(context: BodyContext, text: string, message: Message, where: { batch: number | undefined; whole: number | undefined; event: SseMark | undefined }): void {
   const source = message.start === 0 && message.end === text.length ? text : text.slice(message.start, message.end)
   const bytes = where.whole ?? Buffer.byteLength(source)
-  let body = message.type === 'invalid' ? maskLoose(source) : source
+  let body: string
   let masked: Masked[] | undefined
   const links: Link[] = []
   if (message.requestState !== undefined) {
-    const { start, end, value, path } = message.requestState
+    const { value, path } = message.requestState
+    const start = message.requestState.start - message.start
+    const end = message.requestState.end - message.start
     const hmac = context.keyedHash(value)
-    const twice = message.duplicateKeys?.includes('requestState') === true
-    // Which of two equal keys the server takes is its business: then every one is masked, at any depth.
-    body = twice ? maskEverywhere(source) : maskText(source, [{ start: start - message.start, end: end - message.start }], `steno:hmac:${hmac}`)
+    body = `${maskLoose(source.slice(0, start))}"steno:hmac:${hmac}"${maskLoose(source.slice(end))}`
     masked = [{ path, bytes: Buffer.byteLength(value), hmac }]
     links.push({ type: 'requestState', id: hmac })
-  }
+  } else body = maskLoose(source)
   if (message.taskId !== undefined) links.push({ type: 'task', id: message.taskId })
   if (message.subscriptionId !== undefined) links.push({ type: 'subscription', id: message.subscriptionId })
   const batch = where.batch === undefined ? {} : { batch: where.batch }
@@ -105,17 +105,20 @@ function maskEverywhere(text: string): string {
   return masker.push(text) + masker.flush()
 }
 
-/** What is no JSON-RPC may still carry the value, and a server that reads less strictly than we do may take it. */
+/** Every value of that key, wherever it stands: which of two equal keys a server takes, and what it takes for JSON, is its business. */
 function maskLoose(text: string): string {
-  return MAY_HOLD_STATE.test(text) ? maskEverywhere(text) : text
+  return mayHoldState(text) ? maskEverywhere(text) : text
 }
+
 /** The key as it is, or with some of it escaped. */
-const MAY_HOLD_STATE = /requestState|\\u00/i
+function mayHoldState(text: string): boolean {
+  return text.includes('requestState') || text.includes('\\u00')
+}
 
 /** Bytes that are no text, masked byte for character. */
 function maskBytes(bytes: Uint8Array): Uint8Array {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
-  return MAY_HOLD_STATE.test(text) ? Buffer.from(maskEverywhere(text), 'latin1') : bytes
+  return mayHoldState(text) ? Buffer.from(maskEverywhere(text), 'latin1') : bytes
 }
 
 type FirstFrame = Parameters<Journal['append']>[0] & { kind: 'mcp' | 'http' }

@@ -72,6 +72,8 @@ export function createIngress(options: IngressOptions): Ingress {
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     noDelay: true,
+    // Counted, and refused below.
+    requireHostHeader: false,
     // Any other upgrade is an offer that a server may ignore (RFC 9110, 7.8), and so it is not forwarded.
     shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket',
   })
@@ -79,18 +81,23 @@ export function createIngress(options: IngressOptions): Ingress {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
-  server.on('request', (req, res) => {
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     res.sendDate = false
     if (draining) res.shouldKeepAlive = false
-    // RFC 9112, 3.2: which of two the upstream takes for the target must not be left to chance.
-    if (hostCount(req.rawHeaders) > 1) {
+    // RFC 9112, 3.2: exactly one. Which of two the upstream takes for the target must not be left to chance.
+    const hosts = hostCount(req.rawHeaders)
+    if (hosts > 1 || (hosts === 0 && req.httpVersionMinor > 0)) {
+      options.log.info('a request that could not be read was refused', { reason: `${hosts} Host fields` })
       deps.observed.blocked('unreadable-request')
       res.writeHead(400, ['Connection', 'close', 'Content-Length', '0']).end()
       return
     }
     run(req, res)
     res.once('close', () => leave(res))
-  })
+  }
+  server.on('request', onRequest)
+  // Any other expectation: Node would answer 417 by itself.
+  server.on('checkExpectation', onRequest)
   // Node answers 100 Continue itself before 'request'; nothing to add.
   server.on('upgrade', (req, socket: Socket, head) => {
     // Node has let go of the socket: nobody else listens, and a broken peer must not end the process. The close that follows says it all.
@@ -104,9 +111,14 @@ export function createIngress(options: IngressOptions): Ingress {
     socket.once('close', () => leave(res))
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
+      // A client that left, not one that could not be understood.
+      socket.destroy()
+      return
+    }
     options.log.info('a request that could not be read was refused', { reason: error.code ?? error.name })
     deps.observed.blocked('unreadable-request')
-    if (!socket.writable || error.code === 'ECONNRESET') {
+    if (!socket.writable) {
       socket.destroy()
       return
     }
