@@ -227,7 +227,7 @@ describe('recorder from start to end', () => {
           socket.write(accept)
           socket.once('end', () => socket.end('BYE'))
         })
-      })
+      }, { allowHalfOpen: true })
       const recorder = await recorderBefore(own.url)
       const socket = connect({ port: recorder.port, host: '127.0.0.1', allowHalfOpen: true })
       let received = ''

@@ -19,6 +19,7 @@ import { parseLine } from '../../src/record/parse-line.ts'
 import type { Verdict } from '../../src/record/verdict.ts'
 import { startRecorder } from '../../src/recorder/recorder.ts'
 import type { Recorder, RecorderOptions } from '../../src/recorder/recorder.ts'
+import { closeAtTheEnd } from './leftovers.ts'
 
 export interface RecorderUnderTest {
   readonly url: string
@@ -72,6 +73,11 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
     await rm(folder, { recursive: true, force: true })
     throw error
   }
+  const dispose = async (): Promise<void> => {
+    await recorder.stop('test')
+    await rm(folder, { recursive: true, force: true })
+  }
+  closeAtTheEnd(dispose)
   return {
     url: recorder.url,
     port: Number(new URL(recorder.url).port),
@@ -82,10 +88,7 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
       await recorder.stop('test')
       return await readRecorded(archive)
     },
-    dispose: async () => {
-      await recorder.stop('test')
-      await rm(folder, { recursive: true, force: true })
-    },
+    dispose,
   }
 }
 
@@ -149,10 +152,13 @@ export async function httpUpstream(onRequest: RequestListener): Promise<Upstream
   return await listening(server)
 }
 
-/** A server that speaks raw bytes: `onConnection` gets each socket, errors already heard. */
-export async function rawUpstream(onConnection: (socket: Socket) => void): Promise<Upstream> {
+/**
+ * A server that speaks raw bytes: `onConnection` gets each socket, errors already heard.
+ * @param options.allowHalfOpen it may go on speaking when the other side has said all
+ */
+export async function rawUpstream(onConnection: (socket: Socket) => void, options: { readonly allowHalfOpen?: boolean } = {}): Promise<Upstream> {
   return await listening(
-    createTcpServer(socket => {
+    createTcpServer(options, socket => {
       socket.on('error', () => {})
       onConnection(socket)
     }),
@@ -168,16 +174,15 @@ async function listening(server: TcpServer): Promise<Upstream> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  return {
-    url: `http://127.0.0.1:${port}/mcp`,
-    port,
-    close: async () => {
-      const closed = once(server, 'close')
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
+  const close = async (): Promise<void> => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    await closed
   }
+  closeAtTheEnd(close)
+  return { url: `http://127.0.0.1:${port}/mcp`, port, close }
 }
 
 /** The whole body of a request. */

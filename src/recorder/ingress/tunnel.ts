@@ -37,17 +37,27 @@ export function openTunnel(options: TunnelOptions): Tunnel {
     upstream.destroy()
   }
   const pump = (from: Side, source: Duplex, target: Duplex): void => {
+    let waiting = 0
+    let ended = false
     const pass = (chunk: Buffer): void => {
       // One chunk at a time: what waits for the log stays with the sender.
       source.pause()
+      waiting++
       record(from, chunk, () => {
+        waiting--
         if (target.destroyed) return
-        if (target.write(chunk)) source.resume()
+        const goOn = target.write(chunk)
+        if (ended && waiting === 0) target.end()
+        else if (goOn) source.resume()
         else target.once('drain', () => source.resume())
       })
     }
     source.on('data', pass)
-    source.once('end', () => target.end())
+    // The end comes although the source is paused, when its last chunk still waits for the log.
+    source.once('end', () => {
+      ended = true
+      if (waiting === 0) target.end()
+    })
     source.once('close', () => {
       if (!source.readableEnded) target.destroy()
     })
