@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../../platform/durable-directory.ts'
+import { errorCode } from '../../platform/error-code.ts'
 import { chainStart } from '../../record/chain.ts'
 import { listLogs } from '../spool/list-logs.ts'
 import { peekLine, positionName } from '../spool/log-format.ts'
@@ -81,6 +82,15 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
     oldestMs = builder.pending ? options.now() : undefined
     return packed
   }
+  /** A file in which nothing was ever confirmed is removed by the log writer, at any moment. */
+  const openIfThere = (): LogReader | undefined => {
+    try {
+      return openLogReader(pathOf(file), writer, from)
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
   /** The file to read after this one; undefined when there is none, or none yet. */
   const fileAfter = (number: number, durable: LogPlace | undefined): number | undefined => {
     if (durable === undefined) return files.find(each => each > number)
@@ -112,12 +122,10 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
         add(line, about)
       }
       for (let read = 0; read < budget; ) {
+        reader ??= openIfThere()
         if (reader === undefined) {
-          if (!existsSync(pathOf(file))) {
-            if (!goOn(durable)) return 'idle'
-            continue
-          }
-          reader = openLogReader(pathOf(file), writer, from)
+          if (!goOn(durable)) return 'idle'
+          continue
         }
         const item = reader.next(durable !== undefined && durable.file <= file ? (durable.file === file ? durable.offset : 0) : Infinity)
         if (item.kind === 'end') {

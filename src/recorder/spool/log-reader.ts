@@ -91,13 +91,21 @@ export function openLogReader(path: string, writer: string, from: number): LogRe
     return { found: undefined, dirtyEnd }
   }
 
+  /** The record to be read next, and how far the file may be read. */
+  const nextRecord = (limit: number): { readonly line: Buffer | undefined; readonly end: number } => {
+    const known = Math.min(limit, size)
+    const line = recordAt(at, known)
+    if (line !== undefined || known === limit) return { line, end: known }
+    // The log may have been opened while it was still being made: before anything is said about its end, its size is asked again.
+    size = fstatSync(fd).size
+    const end = Math.min(limit, size)
+    return { line: end === known ? undefined : recordAt(at, end), end }
+  }
+
   return {
     next: limit => {
-      // A log has its full size from the beginning: asking again is only for one that was cut or is still being made.
-      if (at >= size) size = fstatSync(fd).size
-      const end = Math.min(limit, size)
+      const { line, end } = nextRecord(limit)
       if (at >= end) return { kind: 'end', bytes: 0 }
-      const line = recordAt(at, end)
       if (line !== undefined) {
         const start = at
         at += RECORD_HEAD_BYTES + line.length

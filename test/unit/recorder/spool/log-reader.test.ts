@@ -74,6 +74,23 @@ describe('openLogReader()', () => {
     reader.close()
   })
 
+  it('reads a log whole that was still being made when it was opened', async () => {
+    const lines = ['one', 'y'.repeat(500), 'three']
+    const whole = Buffer.concat([encodeHeader(WRITER, 0), ...lines.map(line => record(line)), Buffer.alloc(100)])
+    for (const size of [0, HEADER_BYTES, HEADER_BYTES + 15, HEADER_BYTES + 16, HEADER_BYTES + 100]) {
+      for (const limit of [whole.length, Infinity]) {
+        await writeFile(path, Buffer.alloc(size))
+        const reader = openLogReader(path, WRITER, 0)
+        expect(reader.next(0)).to.deep.equal(end())
+        await writeFile(path, whole)
+        const read: unknown[] = []
+        for (let item = reader.next(limit); item.kind !== 'end'; item = reader.next(limit)) read.push(item.kind === 'line' ? item.line.toString() : item)
+        reader.close()
+        expect(read, `opened at ${size} bytes`).to.deep.equal(lines)
+      }
+    }
+  })
+
   it('finds the next record after damage of any length, across its window', async () => {
     for (const length of [1, 11, 12, 13, 262_100, 262_130, 262_131, 262_132, 262_133, 262_134, 262_144, 600_000]) {
       for (const fill of [0, 0x41, 0xfe]) {
