@@ -1,14 +1,8 @@
 /** A real MCP server of the official SDK that speaks both eras, on loopback. */
 
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import type { ReadableStream as NodeWebStream } from 'node:stream/web'
-
 import { createMcpHandler, fromJsonSchema, inputRequired, McpServer } from '@modelcontextprotocol/server'
+
+import { serveFetch } from './fetch-server.ts'
 
 export interface DualEraServer {
   readonly url: string
@@ -46,31 +40,13 @@ function build(): McpServer {
 
 export async function startDualEraServer(): Promise<DualEraServer> {
   const handler = createMcpHandler(build)
-  const serve = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const gone = new AbortController()
-    res.once('close', () => gone.abort())
-    const headers = new Headers()
-    for (const [name, value] of Object.entries(req.headers)) for (const each of [value ?? []].flat()) headers.append(name, each)
-    const body = req.method === 'POST' ? (Readable.toWeb(req) as unknown as ReadableStream) : null
-    const response = await handler.fetch(new Request(`http://${req.headers.host}${req.url}`, { method: req.method ?? 'GET', headers, body, duplex: 'half', signal: gone.signal } as RequestInit))
-    res.writeHead(response.status, Object.fromEntries(response.headers))
-    res.flushHeaders()
-    if (response.body === null) res.end()
-    else await pipeline(Readable.fromWeb(response.body as NodeWebStream), res)
-  }
-  const server = createServer((req, res) => {
-    serve(req, res).catch(() => res.destroy())
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  const server = await serveFetch(request => handler.fetch(request))
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
+    url: server.url,
     toolsChanged: () => handler.notify.toolsChanged(),
     close: async () => {
       await handler.close()
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
+      await server.close()
     },
   }
 }

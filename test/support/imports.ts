@@ -35,7 +35,7 @@ export function importsOf(root: string, file: string): Import[] {
 export function sourceFiles(root: string, folders: readonly string[]): string[] {
   return folders
     .flatMap(folder => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(name => join(folder, name)))
-    .filter(name => name.endsWith('.ts'))
+    .filter(name => name.endsWith('.ts') && !name.includes('node_modules'))
     .sort()
 }
 
