@@ -42,7 +42,7 @@ export async function startRecorder(options: RecorderOptions): Promise<DemoRecor
   const { url, admin } = await Promise.race([log.recording, ended.then(() => Promise.reject(new Error('the recorder ended before it listened')))])
   const stop = async (): Promise<void> => {
     stopping.abort()
-    await ended
+    if ((await ended) !== 0) throw new Error('the recording could not be ended as it should; the lines above say why')
   }
   return { url, adminUrl: admin, ended, shipped: signal => shipped(admin, signal), stop }
 }

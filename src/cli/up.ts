@@ -65,10 +65,11 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     else io.signal.addEventListener('abort', () => done(), { once: true })
   })
   log.info('stopping: finishing what is in flight, then shipping')
-  const unshipped = await recorder.stop('signal')
-  if (unshipped > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: unshipped })
-  else log.info('stopped: everything is in the archive', { archive })
-  return 0
+  const { unshippedBytes, ended } = await recorder.stop('signal')
+  if (!ended) log.error('the spool could not be written to the last: the ends of sessions and what was missed at the end are not recorded; readers show this recording as cut. Look at the spool and its volume')
+  if (unshippedBytes > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: unshippedBytes })
+  else if (ended) log.info('stopped: everything is in the archive', { archive })
+  return ended ? 0 : 1
 }
 
 function parseUpstream(text: string): URL {

@@ -16,6 +16,8 @@ export interface Journal {
   append(content: FrameContent, at?: { readonly session?: string | undefined; readonly exchange?: number | undefined }): number | undefined
   /** Calls back when all that was appended so far is durable, or when that failed. */
   commit(done: (error?: StenoError) => void): void
+  /** As `Spool.whenRoom`. */
+  whenRoom(then: () => void): void
   /** Something passed, or was refused, without a frame. `bytes` of bodies. */
   missed(bytes: number): void
   /** Writes the gap about what was missed, if anything was. To be called when the spool is open again. */
@@ -74,6 +76,7 @@ export function createJournal(deps: JournalDeps): Journal {
     append,
     elapsedUs,
     commit: done => spool.commit(done),
+    whenRoom: then => spool.whenRoom(then),
     missed: bytes => {
       const now = timestamp()
       missed ??= { count: 0, bytes: 0, fromTime: now, toTime: now }

@@ -87,6 +87,10 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
     const spoolLog = createSpoolLog({
       directory,
       writer,
+      remake: async () => {
+        log.error('the spool directory was removed; making it again. What it held and was not in the archive yet is lost', { directory })
+        await taken.remake()
+      },
       maxBytes: options.maxBytes,
       fileBytes: options.fileBytes,
       clock,
@@ -132,11 +136,11 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       room: () => room.promise,
       onFull: error => log.warn('the spool is full; waiting for what earlier writers left to be shipped', { code: error.code, reason: error.message }),
     })
-    const close = async (deadlineMs: number): Promise<{ readonly unshippedBytes: number }> => {
+    const close: Spool['close'] = async deadlineMs => {
       try {
-        await spoolLog.close()
+        const written = await spoolLog.close()
         const complete = await shipping.close(deadlineMs)
-        return { unshippedBytes: complete ? 0 : Math.max(1, backlog.bytes) }
+        return { written, unshippedBytes: complete ? 0 : Math.max(1, backlog.bytes) }
       } finally {
         taken.release()
       }
@@ -149,6 +153,7 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       },
       append: line => spoolLog.append(line),
       commit: done => spoolLog.commit(done),
+      whenRoom: then => spoolLog.whenRoom(then),
       get unshippedBytes() {
         return backlog.bytes
       },

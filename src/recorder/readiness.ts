@@ -2,7 +2,7 @@
 
 import type { SpoolHealth } from './spool-health.ts'
 
-export type RecorderState = 'starting' | 'serving' | 'draining' | 'stopped'
+export type RecorderState = 'starting' | 'serving' | 'draining'
 
 export interface Readiness {
   readonly ready: boolean

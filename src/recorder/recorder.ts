@@ -28,9 +28,10 @@ import { createSpoolHealth } from './spool-health.ts'
 
 const SWEEP_MS = 60_000
 const MAX_LIVE_SESSIONS = 50_000
-/** How long exchanges in flight may take to end, and then how long shipping may take, before the process leaves them. */
+/** How long exchanges in flight may take to end, then a log that has failed to be written again, then shipping, before the process leaves them. */
 const FINISH_MS = 10_000
-const SHIP_MS = 15_000
+const RECOVER_MS = 5_000
+const SHIP_MS = 10_000
 
 export interface Address {
   readonly host: string
@@ -60,8 +61,15 @@ export interface RecorderOptions {
 export interface Recorder {
   readonly url: string
   readonly adminUrl: string
-  /** Drains and stops. @returns bytes that stay in the spool for the next start */
-  stop(reason: string): Promise<number>
+  /** Drains and stops. */
+  stop(reason: string): Promise<Stopped>
+}
+
+export interface Stopped {
+  /** Stay in the spool for the next start. */
+  readonly unshippedBytes: number
+  /** Whether the ends of sessions, what was missed and the end of the recording itself are recorded: not, when the spool could not be written to the last. */
+  readonly ended: boolean
 }
 
 /** Starts a recorder. Rejects with a StenoError when it cannot record or listen, with the signal's reason when that was quicker. */
@@ -100,11 +108,15 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
   const ingress = createIngress(ingressOptions(options, { journal, sessions, metrics }))
   let state: RecorderState = 'starting'
   const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, health, onFailure) })
-  const end = async (reason: string): Promise<number> => {
-    journal.append({ kind: 'writer.stop', reason })
-    const { unshippedBytes } = await spool.close(SHIP_MS)
+  const end = async (reason: string): Promise<Stopped> => {
+    // While it is shipped, a full spool gets room: then the last words are written after all.
+    await health.recording(RECOVER_MS)
+    sessions.endAll()
+    journal.declareMissed()
+    const last = journal.append({ kind: 'writer.stop', reason })
+    const { unshippedBytes, written } = await spool.close(SHIP_MS)
     await admin.stop()
-    return unshippedBytes
+    return { unshippedBytes, ended: last !== undefined && written }
   }
 
   const { signal } = options
@@ -120,19 +132,20 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
   const sweeper = setInterval(() => sessions.sweep(), SWEEP_MS)
   sweeper.unref()
   state = 'serving'
+  const drain = async (reason: string): Promise<Stopped> => {
+    state = 'draining'
+    clearInterval(sweeper)
+    await ingress.drain(FINISH_MS)
+    return await end(reason)
+  }
+  let stopped: Promise<Stopped> | undefined
 
   return {
     url: urlOf(options.listen.host, ports.ingress, options.upstream.pathname),
     adminUrl: urlOf(options.admin.host, ports.admin, ''),
     stop: async reason => {
-      if (state !== 'serving') return 0
-      state = 'draining'
-      clearInterval(sweeper)
-      await ingress.drain(FINISH_MS)
-      sessions.endAll()
-      const unshippedBytes = await end(reason)
-      state = 'stopped'
-      return unshippedBytes
+      stopped ??= drain(reason)
+      return await stopped
     },
   }
 }

@@ -1,5 +1,6 @@
 /** Follows the spool: says in the recording and in the log what became of it, and knows why it cannot record. */
 
+import { setTimeout as wait } from 'node:timers/promises'
 import type { StenoError } from '../errors.ts'
 import type { Log } from '../platform/log.ts'
 import type { Journal } from './journal.ts'
@@ -10,6 +11,8 @@ export interface SpoolHealth {
   readonly state: SpoolState
   /** Why recording has stopped; undefined while it has not. */
   readonly error: StenoError | undefined
+  /** Resolves with true once frames are taken (again), with false when they are not after so many ms. */
+  recording(deadlineMs: number): Promise<boolean>
   /** For the spool to call. */
   readonly listener: SpoolListener
 }
@@ -19,6 +22,7 @@ export function createSpoolHealth({ journal, log, onFailure }: { readonly journa
   let error: StenoError | undefined
   /** What could not be declared when it was found. One range from the first to the last, so that it cannot grow. */
   let undeclared: SpoolHole | undefined
+  let reopened = Promise.withResolvers<true>()
 
   const declareHole = (hole: SpoolHole): boolean =>
     journal.append({ kind: 'gap', reason: 'damage', ...hole, detail: 'frames that were durable in the spool could not be read back' }) !== undefined
@@ -30,6 +34,15 @@ export function createSpoolHealth({ journal, log, onFailure }: { readonly journa
     get error() {
       return error
     },
+    recording: async deadlineMs => {
+      if (state === 'open') return true
+      const timer = new AbortController()
+      const waited = wait(deadlineMs, false, { signal: timer.signal })
+      waited.catch(() => {})
+      const open = await Promise.race([reopened.promise, waited])
+      timer.abort()
+      return open
+    },
     listener: {
       onStateChange: (next, cause) => {
         state = next
@@ -40,6 +53,8 @@ export function createSpoolHealth({ journal, log, onFailure }: { readonly journa
         }
         log.info(`the spool is ${next}`)
         if (next !== 'open') return
+        reopened.resolve(true)
+        reopened = Promise.withResolvers()
         journal.declareMissed()
         if (undeclared !== undefined && declareHole(undeclared)) undeclared = undefined
       },

@@ -64,7 +64,8 @@ export function createAnswer(options: AnswerOptions): Answer {
     if (isStream) return sseTap(options, counts)
     return /^application\/(?:[\w.+-]+\+)?json\b/i.test(context.contentType ?? '') ? jsonTap(options) : opaqueTap(context)
   }
-  const feed = createPlainFeed(encoding, tap(), () => opaqueTap(context))
+  const { whenRoom } = context.journal
+  const feed = createPlainFeed({ encoding, tap: tap(), opaque: () => opaqueTap(context), whenRoom })
   let bytes = 0
   let paused = false
   let completing = false
@@ -107,7 +108,7 @@ export function createAnswer(options: AnswerOptions): Answer {
   const complete = (outcome: Outcome, last: () => void): void => {
     if (completing) return
     completing = true
-    feed.whenTaken(() => {
+    const end = (): void => {
       feed.end(outcome === 'cut')
       options.recordEnd(outcome)
       whenReleasable(() => {
@@ -116,7 +117,8 @@ export function createAnswer(options: AnswerOptions): Answer {
         sendHead()
         last()
       })
-    })
+    }
+    feed.whenTaken(() => whenRoom(end))
   }
   return {
     start: () => {
@@ -129,6 +131,7 @@ export function createAnswer(options: AnswerOptions): Answer {
       feed.push(chunk, () => {
         queue.push(chunk, feed.plainBytes)
         if (feed.recorded > 0) releaseRecorded()
+        else goOn()
       })
       if (feed.waiting > 0 || (queue.waitingBytes > options.maxWaitingBytes && feed.recorded > 0)) hold()
     },

@@ -29,7 +29,7 @@ import type { Tunnel } from './tunnel.ts'
 /** Bodies up to here are held whole, so that a message is classified before it is released. */
 const INSPECT_BYTES = 1024 * 1024
 /** What a compressed request may become; past that it is recorded as it came. */
-const MAX_INFLATED_BYTES = 8 * INSPECT_BYTES
+const MAX_INFLATED_BYTES = 4 * INSPECT_BYTES
 /** Streams stop being read while this much of them waits for the log. Above the largest event that is held whole, or that event would never end. */
 const MAX_WAITING_BYTES = 2 * INSPECT_BYTES
 
@@ -90,7 +90,11 @@ export class Exchange {
     const onClientGone = (): void => this.#clientGone()
     this.#res.on('close', onClientGone)
     this.#req.on('error', onClientGone)
-    gatherBody(this.#req, INSPECT_BYTES, { whole: body => this.#forwardWhole(body), large: soFar => this.#forwardStream(soFar) })
+    const { journal } = this.#deps
+    gatherBody(this.#req, INSPECT_BYTES, {
+      whole: body => journal.whenRoom(() => this.#forwardWhole(body)),
+      large: soFar => journal.whenRoom(() => this.#forwardStream(soFar)),
+    })
   }
 
   /** Ends an open stream that owes nobody an answer; leaves any other exchange alone. */
@@ -106,6 +110,8 @@ export class Exchange {
   // The request
 
   #forwardWhole(body: Buffer): void {
+    // The client may have left while this waited.
+    if (this.#over) return
     const { rawHeaders } = this.#req
     this.#record.requestBytes = body.length
     const plain = inflateWhole(headerValue(rawHeaders, 'content-encoding'), body, MAX_INFLATED_BYTES) ?? body
@@ -122,11 +128,13 @@ export class Exchange {
   }
 
   #forwardStream(soFar: Buffer): void {
+    if (this.#over) return
     this.#record.start([], false)
     const upload = startUpload({
       req: this.#req,
       soFar,
       body: createStreamedBody(this.#record.bodies('client', headerValue(this.#req.rawHeaders, 'content-type')), { mcp: looksLikeMessage(soFar) }),
+      whenRoom: then => this.#deps.journal.whenRoom(then),
       whenDurable: then => this.#whenDurable(then),
       onBytes: count => (this.#record.requestBytes += count),
       maxWaitingBytes: MAX_WAITING_BYTES,
@@ -214,12 +222,13 @@ export class Exchange {
       client: upgrade.socket,
       upstream,
       head: upgrade.head,
-      record: (from, chunk, release) => {
+      record: (from, chunk, release) => this.#deps.journal.whenRoom(() => {
+        if (this.#over) return
         if (from === 'client') this.#record.requestBytes += chunk.length
         else this.#tunnelBytes += chunk.length
         this.#record.append({ kind: 'http', from, reason: 'upgraded', base64: chunk.toString('base64'), bytes: chunk.length }, chunk.length)
         this.#whenDurable(release)
-      },
+      }),
       onEnd: outcome => {
         this.#over = true
         this.#end(outcome)

@@ -8,9 +8,11 @@ import { createDecoder } from './decoder.ts'
 
 /** Inflated to compressed: JSON seldom passes 20, zeros reach 1,000. */
 const MAX_RATIO = 200
+/** Compressed bytes at a time. */
+const MAX_INFLATE_BYTES = 4 * 1024
 
 export interface PlainFeed {
-  /** `taken` is called once the tap has all that the chunk carries: at once, unless it has to be inflated. */
+  /** `taken` is called once the tap has all that the chunk carries: at once, unless it has to wait for room or to be inflated. */
   push(chunk: Buffer, taken: () => void): void
   /** Calls back once every chunk has been taken: at once, when none waits. To be called last. */
   whenTaken(then: () => void): void
@@ -24,14 +26,23 @@ export interface PlainFeed {
   readonly recorded: number
 }
 
-/** @param opaque makes the tap for bytes that turn out not to be what their encoding says */
-export function createPlainFeed(encoding: string | undefined, first: Tap, opaque: () => Tap): PlainFeed {
+export interface PlainFeedOptions {
+  readonly encoding: string | undefined
+  readonly tap: Tap
+  /** Makes the tap for bytes that turn out not to be what their encoding says. */
+  readonly opaque: () => Tap
+  /** As `Spool.whenRoom`. */
+  readonly whenRoom: (then: () => void) => void
+}
+
+export function createPlainFeed({ encoding, tap: first, opaque, whenRoom }: PlainFeedOptions): PlainFeed {
   let decoder = createDecoder(encoding, MAX_RATIO)
   let tap = first
   /** Where the bytes of the tap begin. */
   let tapFrom = 0
   let plainBytes = 0
-  let decoding = false
+  /** A chunk waits for room, or is being inflated. */
+  let busy = false
   let ended = false
   let onTaken: (() => void) | undefined
   const waiting: { readonly chunk: Buffer; readonly taken: () => void }[] = []
@@ -49,27 +60,38 @@ export function createPlainFeed(encoding: string | undefined, first: Tap, opaque
     tapFrom = plainBytes
     take(chunk)
   }
-  const pump = (): void => {
-    while (!decoding && !ended) {
-      const next = waiting.shift()
-      if (next === undefined) {
-        onTaken?.()
+  /** Takes all of a chunk, then calls back. */
+  const takeChunk = (chunk: Buffer, taken: () => void): void => {
+    whenRoom(() => {
+      if (ended) return
+      if (decoder === undefined) {
+        take(chunk)
+        taken()
         return
       }
-      if (decoder === undefined) {
-        take(next.chunk)
-        next.taken()
-        continue
-      }
-      decoding = true
-      decoder.push(next.chunk, take, error => {
-        decoding = false
+      // Piece by piece: a few KiB may become a thousand times as much, and each asks for room.
+      const piece = chunk.subarray(0, MAX_INFLATE_BYTES)
+      decoder.push(piece, take, error => {
         if (ended) return
-        if (error !== undefined) giveUp(next.chunk)
-        next.taken()
-        pump()
+        if (error !== undefined) giveUp(piece)
+        if (piece.length < chunk.length) takeChunk(chunk.subarray(piece.length), taken)
+        else taken()
       })
+    })
+  }
+  const pump = (): void => {
+    if (busy || ended) return
+    const next = waiting.shift()
+    if (next === undefined) {
+      onTaken?.()
+      return
     }
+    busy = true
+    takeChunk(next.chunk, () => {
+      busy = false
+      next.taken()
+      pump()
+    })
   }
   return {
     push: (chunk, taken) => {
@@ -77,7 +99,7 @@ export function createPlainFeed(encoding: string | undefined, first: Tap, opaque
       pump()
     },
     whenTaken: then => {
-      if (decoding || waiting.length > 0) onTaken = then
+      if (busy || waiting.length > 0) onTaken = then
       else then()
     },
     end: cut => {

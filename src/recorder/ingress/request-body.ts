@@ -42,28 +42,36 @@ export interface UploadOptions {
   readonly req: IncomingMessage
   readonly soFar: Buffer
   readonly body: StreamedBody
+  /** As `Spool.whenRoom`. */
+  readonly whenRoom: (then: () => void) => void
   readonly whenDurable: (then: () => void) => void
   readonly onBytes: (count: number) => void
   readonly maxWaitingBytes: number
 }
 
 /** Goes on with a body that `gatherBody` found too large. One part waits for the log at a time. */
-export function startUpload({ req, soFar, body, whenDurable, onBytes, maxWaitingBytes }: UploadOptions): Upload {
+export function startUpload({ req, soFar, body, whenRoom, whenDurable, onBytes, maxWaitingBytes }: UploadOptions): Upload {
   const stream = new Readable({ read: () => void req.resume(), highWaterMark: maxWaitingBytes })
   stream.on('error', () => {})
   let ended = false
   const onData = (chunk: Buffer): void => {
     onBytes(chunk.length)
     req.pause()
-    body.push(chunk)
-    whenDurable(() => {
-      if (!stream.destroyed && stream.push(chunk)) req.resume()
+    whenRoom(() => {
+      if (ended) return
+      body.push(chunk)
+      whenDurable(() => {
+        if (!stream.destroyed && stream.push(chunk)) req.resume()
+      })
     })
   }
   const onEnd = (): void => {
-    ended = true
-    body.end()
-    whenDurable(() => stream.push(null))
+    whenRoom(() => {
+      if (ended) return
+      ended = true
+      body.end()
+      whenDurable(() => stream.push(null))
+    })
   }
   req.on('data', onData)
   req.on('end', onEnd)

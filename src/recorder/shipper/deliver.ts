@@ -17,6 +17,7 @@ export interface Delivery {
 }
 
 const RETRY_MS = 200
+const MAX_RETRY_AT_END_MS = 1_000
 export const MAX_RETRY_MS = 30_000
 
 /** Retries for as long as there is time; rejects with the reason of `orders.signal` when there is none left. */
@@ -43,9 +44,9 @@ async function offer({ segment }: Packed, { sink, orders, clock, random, post }:
     } catch (error) {
       orders.signal.throwIfAborted()
       // Full jitter: recorders that lost the sink together must not come back together.
-      const retryMs = random() * most
+      const retryMs = random() * (orders.closing ? Math.min(most, MAX_RETRY_AT_END_MS) : most)
       post({ type: 'failed', code: errorCode(error) ?? 'unknown', message: error instanceof Error ? error.message : String(error), retryMs })
-      await orders.sleep(orders.closing ? Math.min(retryMs, RETRY_MS) : retryMs)
+      await orders.sleep(retryMs)
       orders.signal.throwIfAborted()
     }
   }

@@ -45,17 +45,22 @@ export function startShipper(options: ShipperOptions): Shipper {
   let worker: Worker | undefined
   let closed: ((complete: boolean) => void) | undefined
   let restartMs = RESTART_MS
+  /** Attempts in a row that the sink did not accept. */
+  let failures = 0
   let restart: NodeJS.Timeout | undefined
 
   const onMessage = (message: FromWorker): void => {
     switch (message.type) {
       case 'shipped':
         restartMs = RESTART_MS
+        failures = 0
         onShipped({ records: 1, bytes: message.bytes, ackSeconds: message.ackSeconds, result: 'accepted' })
         return
       case 'failed':
         onShipped({ records: 1, bytes: 0, ackSeconds: 0, result: 'failed' })
-        log.warn('the sink did not accept a segment; trying again', { code: message.code, reason: message.message, retryMs: Math.round(message.retryMs) })
+        // The 1st, 2nd, 4th, 8th, … in a row: an outage must not fill the log.
+        failures++
+        if (Number.isInteger(Math.log2(failures))) log.warn('the sink did not accept a segment; trying again', { code: message.code, reason: message.message, failures, retryMs: Math.round(message.retryMs) })
         return
       case 'accepted':
         onAccepted(message.writer, message.place)

@@ -5,6 +5,7 @@
  */
 
 import { StenoError } from '../../errors.ts'
+import { errorCode } from '../../platform/error-code.ts'
 import { encodeHeader, HEADER_BYTES } from './log-format.ts'
 import type { SpoolFs } from './spool-fs.ts'
 
@@ -13,6 +14,8 @@ export interface LogFilesOptions {
   readonly fs: SpoolFs
   readonly pathOf: (file: number) => string
   readonly fileBytes: number
+  /** The directory is gone: makes it again. */
+  readonly remake: () => Promise<void>
   /** Room that all spool files may take together; asked before each new one. */
   readonly mayGrow: (bytes: number) => boolean
   /** A file was made. The shipper removes them, so only whoever looks knows what they take. */
@@ -54,7 +57,12 @@ export function createLogFiles(options: LogFilesOptions): LogFiles {
   const create = async (bytes: number): Promise<OpenFile> => {
     if (!options.mayGrow(bytes)) throw new StenoError('spool.full', 'the spool has reached its size limit; restore the sink so that it can be shipped, or enlarge it with --spool-max')
     const number = unused++
-    const fd = await fs.createLog(pathOf(number), bytes)
+    const path = pathOf(number)
+    const fd = await fs.createLog(path, bytes).catch(async (error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error
+      await options.remake()
+      return await fs.createLog(path, bytes)
+    })
     options.onGrow(bytes)
     return await begin({ number, fd, bytes, offset: HEADER_BYTES })
   }
@@ -123,6 +131,7 @@ export function createLogFiles(options: LogFilesOptions): LogFiles {
       const since = options.monotonic()
       await writeAll(file.fd, batch, length, file.offset)
       options.onSync((options.monotonic() - since) / 1000)
+      if (!fs.isLinked(file.fd)) throw new StenoError('spool.io', 'the spool file was removed while it was written to; leave the spool directory to the recorder')
       file.offset += length
       options.onDurable(file.number, file.offset, length)
       prepareNext(file)

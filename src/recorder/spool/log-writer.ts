@@ -27,10 +27,11 @@ export interface LogWriter {
   readonly state: SpoolState
   append(line: string): boolean
   commit(done: Done): void
+  whenRoom(then: () => void): void
   /** Opens the first file. */
   start(): Promise<void>
-  /** Writes what is left and closes. */
-  close(): Promise<void>
+  /** Writes what is left and closes. @returns whether all that was taken is written */
+  close(): Promise<boolean>
 }
 
 type Done = (error?: StenoError) => void
@@ -40,6 +41,8 @@ type Phase = 'open' | 'last-words' | 'failed' | 'closed'
 /** `scheduled`: a write begins in the next turn of the loop. */
 type Activity = 'idle' | 'scheduled' | 'writing'
 
+/** Whoever comes while more than this is gathered is asked to wait. Far below what a batch takes, so that what is then written still fits. */
+const ROOM_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 100
 const MAX_RETRY_MS = 2_000
 
@@ -52,6 +55,8 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   let activity: Activity = 'idle'
   let closing = false
   let waiters: Done[] = []
+  /** Who waits for room, first come first served. */
+  const queue: (() => void)[] = []
   let onIdle: (() => void)[] = []
   let retry: NodeJS.Timeout | undefined
 
@@ -89,8 +94,17 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       }
       batch.giveBack(buffer)
       for (const done of told) done()
+      admit()
     }
     rest()
+  }
+  const hasRoom = (): boolean => phase !== 'open' || batch.bytes < ROOM_BYTES
+  const admit = (): void => {
+    while (hasRoom()) {
+      const next = queue.shift()
+      if (next === undefined) return
+      next()
+    }
   }
   /** Nothing is being written. */
   const rest = (): void => {
@@ -111,6 +125,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     if (saved) batch.clear()
     options.onState('failed', error)
     for (const done of waiting) done(saved ? undefined : error)
+    admit()
     if (!closing) scheduleRetry(RETRY_MS)
   }
   const scheduleRetry = (delayMs: number): void => {
@@ -167,6 +182,10 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       waiters.push(done)
       schedule()
     },
+    whenRoom: then => {
+      if (queue.length === 0 && hasRoom()) then()
+      else queue.push(then)
+    },
     start: async () => {
       await files.open(options.firstFileBytes)
       void reserve.prepare()
@@ -179,8 +198,10 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       if (phase === 'failed') await recover(0)
       await settled()
       phase = 'closed'
+      admit()
       await files.close()
       await reserve.remove()
+      return batch.bytes === 0
     },
   }
 }

@@ -11,6 +11,8 @@ import type { SpoolFs } from './spool-fs.ts'
 export interface LogOptions extends Pick<LogWriterOptions, 'onState' | 'onLastWords' | 'onSync' | 'onDurable'> {
   readonly directory: string
   readonly writer: string
+  /** The directory is gone: makes it again. */
+  readonly remake: () => Promise<void>
   /** What all files of the spool may take together. */
   readonly maxBytes: number
   readonly fileBytes?: number | undefined

@@ -22,6 +22,11 @@ export interface Spool {
    * and written first after recovery, so the sequence has no hole; but their waiters have been told the error.
    */
   commit(done: (error?: StenoError) => void): void
+  /**
+   * Back-pressure: calls back, in the order of calls, when not too much waits for the disk; at once when that is so, and when the
+   * spool is not open. What is large is appended in there, and its sender not read on before.
+   */
+  whenRoom(then: () => void): void
   /** Bytes on disk that are not acknowledged by the sink. */
   readonly unshippedBytes: number
   /** When the oldest frame not yet acknowledged was written, ms since epoch; undefined when all is shipped. */
@@ -29,7 +34,7 @@ export interface Spool {
   /**
    * Writes what is left, ships everything, releases the lock.
    * @param deadlineMs how long shipping may take; what remains is left for the next writer
-   * @returns bytes that could not be shipped
+   * @returns bytes that could not be shipped, and whether all that was taken could be written
    */
-  close(deadlineMs: number): Promise<{ readonly unshippedBytes: number }>
+  close(deadlineMs: number): Promise<{ readonly unshippedBytes: number; readonly written: boolean }>
 }

@@ -7,7 +7,7 @@ describe('readiness()', () => {
   const full = { state: 'failed', error: new StenoError('spool.full', 'no room is left') } as const
 
   it('is given only while serving', () => {
-    for (const state of ['starting', 'draining', 'stopped'] as const) expect(readiness(state, open, 'allow')).to.deep.equal({ ready: false, reason: state })
+    for (const state of ['starting', 'draining'] as const) expect(readiness(state, open, 'allow')).to.deep.equal({ ready: false, reason: state })
     expect(readiness('serving', open, 'block')).to.deep.equal({ ready: true })
   })
 
