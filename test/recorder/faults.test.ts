@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdir, rm } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 
@@ -256,6 +257,44 @@ describe('recorder when the other side fails', () => {
       const gap = recorded.of('gap').find(each => each.reason === 'unrecorded')
       expect(gap?.count).to.be.greaterThan(2)
       expect(recorded.of('mcp').filter(frame => frame.from === 'server').map(frame => frame.rpcId)).to.include(4)
+    })
+
+    it('writes its last words when the disk comes back while it stops', async () => {
+      const gate = gatedFs()
+      recorder = await recorderBefore(upstream?.url ?? '', { spoolFs: gate.fs, onFailure: 'allow' })
+      await send(call(1), { headers: { 'Mcp-Session-Id': 's' } })
+      gate.fail('ENOSPC')
+      await send(call(2), { headers: { 'Mcp-Session-Id': 's' } })
+      const ending = recorder.end()
+      gate.heal()
+      expect(await ending).to.deep.equal({ unshippedBytes: 0, ended: true })
+      const recorded = await recorder.stop()
+      expect(recorded.of('gap').map(gap => gap.reason)).to.include('unrecorded')
+      expect(recorded.of('session.end')).to.have.length(1)
+      expect(recorded.frames.at(-1)?.kind).to.equal('writer.stop')
+    })
+
+    it('says that it could not write its last words when the disk does not come back', async () => {
+      const gate = gatedFs()
+      recorder = await recorderBefore(upstream?.url ?? '', { spoolFs: gate.fs, onFailure: 'allow' })
+      await send(call(1))
+      gate.fail('EIO')
+      await send(call(2))
+      expect((await recorder.end()).ended).to.equal(false)
+      expect((await recorder.stop()).of('writer.stop')).to.deep.equal([])
+    })
+
+    it('makes a spool directory that was removed again, and says what that cost', async () => {
+      recorder = await recorderBefore(upstream?.url ?? '', { lingerMs: 60_000 })
+      await send(call(1))
+      await rm(recorder.spool, { recursive: true })
+      for (const id of [2, 3]) expect(JSON.parse((await send(call(id))).text)).to.deep.include({ id, result: { content: [] } })
+      expect(recorder.log()).to.include('the spool directory was removed')
+      expect((await readdir(recorder.spool)).filter(name => name === 'lock' || name.endsWith('.log'))).to.have.length.greaterThan(1)
+      expect(await recorder.end()).to.deep.equal({ unshippedBytes: 0, ended: true })
+      const recorded = await recorder.stop()
+      expect(recorded.of('mcp').filter(frame => frame.from === 'server').map(frame => frame.rpcId)).to.include.members([2, 3])
+      expect(recorded.verdict).not.to.equal('broken')
     })
 
     it('ends an open stream with an error event for what it still owes', async () => {

@@ -18,7 +18,7 @@ import type { Frame, FrameKind, FrameOf } from '../../src/record/frame.ts'
 import { parseLine } from '../../src/record/parse-line.ts'
 import type { Verdict } from '../../src/record/verdict.ts'
 import { startRecorder } from '../../src/recorder/recorder.ts'
-import type { Recorder, RecorderOptions } from '../../src/recorder/recorder.ts'
+import type { Recorder, RecorderOptions, Stopped } from '../../src/recorder/recorder.ts'
 import { closeAtTheEnd } from './leftovers.ts'
 
 export interface RecorderUnderTest {
@@ -26,10 +26,13 @@ export interface RecorderUnderTest {
   readonly port: number
   readonly adminUrl: string
   readonly archive: string
+  readonly spool: string
   /** What it has logged. */
   readonly log: () => string
   /** Stops it and reads back all that it recorded, in order, checked. */
   stop(): Promise<Recorded>
+  /** Stops it. @returns what the recorder says of its end */
+  end(): Promise<Stopped>
   /** As `stop`, without reading; removes its folders. Harmless after `stop`. */
   dispose(): Promise<void>
 }
@@ -83,11 +86,13 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
     port: Number(new URL(recorder.url).port),
     adminUrl: recorder.adminUrl,
     archive,
+    spool: join(folder, 'spool'),
     log: () => logged,
     stop: async () => {
       await recorder.stop('test')
       return await readRecorded(archive)
     },
+    end: async () => await recorder.stop('test'),
     dispose,
   }
 }
