@@ -43,8 +43,6 @@ export interface Message {
   /** The body claims a version in `_meta`. For `initialize` only when that claim is modern and complete. */
   readonly claimed: boolean
   readonly clientInfo?: { readonly name: string; readonly version?: string }
-  readonly progressToken?: string | number
-  readonly cancelledId?: RpcId
   readonly taskId?: string
   readonly subscriptionId?: string
   readonly conversation?: string
@@ -186,8 +184,6 @@ class Inner {
   taskId: string | undefined
   version: string | undefined
   client: Client | undefined
-  requestId: RpcId | undefined
-  progressToken: string | number | undefined
   requestState: RequestState | undefined
   isError = false
   resultType: string | undefined
@@ -199,7 +195,6 @@ class Meta {
   version: string | undefined
   capabilities = false
   client: Client | undefined
-  progressToken: string | number | undefined
   taskId: string | undefined
   subscriptionId: string | undefined
   vscode: string | undefined
@@ -301,8 +296,6 @@ function describeParams(message: Draft, method: string, params: Inner): void {
   const name = nameOf(method, params)
   if (name !== undefined) message.name = name
   if (params.requestState !== undefined) message.requestState = params.requestState
-  if (method === 'notifications/cancelled' && params.requestId !== undefined) message.cancelledId = params.requestId
-  if (method === 'notifications/progress' && params.progressToken !== undefined) message.progressToken = params.progressToken
   const taskId = params.taskId ?? meta?.taskId
   if (taskId !== undefined) message.taskId = taskId
   const initialize = method === 'initialize'
@@ -312,7 +305,6 @@ function describeParams(message: Draft, method: string, params: Inner): void {
   const client = (initialize ? params.client : undefined) ?? meta?.client
   if (client !== undefined) message.clientInfo = client
   if (meta === undefined) return
-  if (meta.progressToken !== undefined && message.progressToken === undefined) message.progressToken = meta.progressToken
   if (meta.subscriptionId !== undefined) message.subscriptionId = meta.subscriptionId
   const conversation = meta.vscode ?? meta.sessionId ?? meta.codex
   if (conversation !== undefined) message.conversation = conversation
@@ -372,12 +364,6 @@ function readInner(cursor: JsonCursor, duplicates: Duplicates, statePath: string
       case 'task':
         innerTask = readTaskId(cursor, duplicates)
         break
-      case 'requestId':
-        inner.requestId = readId(cursor)
-        break
-      case 'progressToken':
-        inner.progressToken = readToken(cursor)
-        break
       case 'protocolVersion':
         inner.version = cursor.name()
         break
@@ -418,9 +404,6 @@ function readMeta(cursor: JsonCursor, duplicates: Duplicates): Meta | undefined 
         break
       case 'io.modelcontextprotocol/subscriptionId':
         meta.subscriptionId = cursor.atNumber() ? cursor.source() : cursor.name()
-        break
-      case 'progressToken':
-        meta.progressToken = readToken(cursor)
         break
       case 'vscode.conversationId':
         meta.vscode = cursor.name()
@@ -511,10 +494,6 @@ function readId(cursor: JsonCursor): RpcId | undefined {
   // Only what prints as it was written is a plain number: 1.0, 1e3, -0 and 2^53+1 keep their digits.
   const value = Number(source)
   return Number.isSafeInteger(value) && String(value) === source ? value : { number: source }
-}
-
-function readToken(cursor: JsonCursor): string | number | undefined {
-  return cursor.atNumber() ? finite(cursor.source()) : cursor.name()
 }
 
 function readState(cursor: JsonCursor, path: string): RequestState | undefined {

@@ -3,42 +3,22 @@
  * The stream masker works on the text alone: it needs neither valid JSON nor the whole of it, and holds no value.
  */
 
-/** A keyed hash that takes its input in pieces. */
-export interface StreamHash {
-  update(text: string): void
-  /** Hex. */
-  digest(): string
-}
-
 export interface StreamMasker {
   /** The text so far with the values of the keys masked. Gives out everything but a value that has not ended. */
   push(text: string): string
   /** The text has ended. A value that had not is masked up to here. */
   flush(): string
-  /** The first 64 values that were masked. `chars` and the hash cover the source text between the quotes, or all of it for an object or array. */
-  readonly masked: readonly MaskedValue[]
-  /** How many were masked. */
-  readonly count: number
 }
 
-export interface MaskedValue {
-  readonly key: string
-  readonly chars: number
-  /** Absent without a hash, or when the text ended within the value. */
-  readonly hmac?: string
-}
-
-const MAX_LISTED = 64
-/** In place of a value of which no hash is known. */
-const MASK = 'steno:masked'
+/** In place of a value. */
+const MASK = '"steno:masked"'
 
 /**
  * Masks the values (strings, objects, arrays) of keys wherever they stand, also inside damaged JSON, also cut anywhere.
  * @param options.keys names of keys; they may be written with escapes in the text
- * @param options.hmac begins a hash for one value; without it, `"steno:masked"` stands for the value
  */
-export function createStreamMasker(options: { readonly keys: readonly string[]; readonly hmac?: () => StreamHash }): StreamMasker {
-  return new Masker(options.keys, options.hmac)
+export function createStreamMasker(options: { readonly keys: readonly string[] }): StreamMasker {
+  return new Masker(options.keys)
 }
 
 /**
@@ -47,27 +27,20 @@ export function createStreamMasker(options: { readonly keys: readonly string[]; 
 type State = 'text' | 'key' | 'colon' | 'value' | 'inside'
 
 class Masker implements StreamMasker {
-  readonly masked: MaskedValue[] = []
-  count = 0
   private readonly keys: readonly string[]
-  private readonly hmac: (() => StreamHash) | undefined
   private readonly maxKey: number
   private readonly firsts: readonly number[]
   private state: State = 'text'
   /** The character before was a backslash that escapes the next. */
   private escape = false
   private candidate = ''
-  private key = ''
-  private hash: StreamHash | undefined
-  private chars = 0
   /** The masked value is an object or an array; then its open brackets, and whether a string in it is open. */
   private structure = false
   private depth = 0
   private inString = false
 
-  constructor(keys: readonly string[], hmac: (() => StreamHash) | undefined) {
+  constructor(keys: readonly string[]) {
     this.keys = keys
-    this.hmac = hmac
     // Every character may be written as \uXXXX.
     this.maxKey = Math.max(0, ...keys.map(key => key.length)) * 6
     this.firsts = keys.map(key => key.charCodeAt(0))
@@ -104,11 +77,9 @@ class Masker implements StreamMasker {
         }
         case 'inside': {
           const end = this.passValue(text, pos)
-          const closingQuote = end !== undefined && !this.structure ? 1 : 0
-          this.cover(text.slice(pos, (end ?? text.length) - closingQuote))
           pos = end ?? text.length
           from = pos
-          if (end !== undefined) out += this.endValue(true)
+          if (end !== undefined) out += this.endValue()
           break
         }
       }
@@ -117,7 +88,7 @@ class Masker implements StreamMasker {
   }
 
   flush(): string {
-    const out = this.state === 'inside' ? this.endValue(false) : ''
+    const out = this.state === 'inside' ? this.endValue() : ''
     this.state = 'text'
     this.escape = false
     return out
@@ -142,12 +113,8 @@ class Masker implements StreamMasker {
       } else if (code === 0x5c) {
         this.escape = true
       } else if (code === 0x22) {
-        const key = this.matches()
+        if (this.matches()) this.state = 'colon'
         this.candidate = ''
-        if (key !== undefined) {
-          this.key = key
-          this.state = 'colon'
-        }
         return pos + 1
       } else if (this.candidate === '' && !this.firsts.includes(code)) {
         this.state = 'text'
@@ -163,25 +130,22 @@ class Masker implements StreamMasker {
     return pos
   }
 
-  private matches(): string | undefined {
+  private matches(): boolean {
     const { candidate } = this
-    if (!candidate.includes('\\')) return this.keys.find(key => key === candidate)
+    if (!candidate.includes('\\')) return this.keys.includes(candidate)
     try {
-      const decoded: unknown = JSON.parse(`"${candidate}"`)
-      return this.keys.find(key => key === decoded)
+      return this.keys.includes(String(JSON.parse(`"${candidate}"`)))
     } catch {
-      return undefined
+      return false
     }
   }
 
   private beginValue(text: string, pos: number): number {
     this.state = 'inside'
-    this.chars = 0
-    this.hash = this.hmac?.()
     this.structure = text.charCodeAt(pos) !== 0x22
     this.depth = 0
     this.inString = false
-    // A string's quotes are not part of what is hashed; an object's bracket is, so passValue reads it.
+    // An object's bracket is counted by passValue.
     return this.structure ? pos : pos + 1
   }
 
@@ -209,19 +173,10 @@ class Masker implements StreamMasker {
     return undefined
   }
 
-  private cover(text: string): void {
-    this.chars += text.length
-    this.hash?.update(text)
-  }
-
-  private endValue(whole: boolean): string {
-    const hmac = whole ? this.hash?.digest() : undefined
-    this.hash = undefined
+  private endValue(): string {
     this.state = 'text'
     this.escape = false
-    this.count++
-    if (this.masked.length < MAX_LISTED) this.masked.push(hmac === undefined ? { key: this.key, chars: this.chars } : { key: this.key, chars: this.chars, hmac })
-    return JSON.stringify(hmac === undefined ? MASK : `steno:hmac:${hmac}`)
+    return MASK
   }
 }
 

@@ -8,7 +8,7 @@ import { ByteStore } from './byte-store.ts'
 
 export type SsePiece =
   /** A complete event with data. `data` is its data lines joined with LF. */
-  | { readonly kind: 'event'; readonly bytes: Uint8Array; readonly data: Uint8Array; readonly id?: string; readonly event?: string; readonly retry?: number }
+  | { readonly kind: 'event'; readonly bytes: Uint8Array; readonly data: Uint8Array; readonly id?: string; readonly event?: string }
   /** Nothing to record: comments, blank lines, events without data (`priming`). May go out at once. */
   | { readonly kind: 'quiet'; readonly bytes: Uint8Array; readonly comments: number; readonly priming: number }
   /**
@@ -68,7 +68,6 @@ class Tap implements SseTap {
   private dataLines = 0
   private id: string | undefined
   private event: string | undefined
-  private retry: number | undefined
   private inParts = false
   // Of the chunk.
   private chunk: Uint8Array = EMPTY
@@ -231,11 +230,7 @@ class Tap implements SseTap {
       case 'id':
         if (!this.value.includes(0)) this.id = this.text()
         break
-      case 'retry': {
-        const retry = this.text()
-        if (/^\d{1,15}$/.test(retry)) this.retry = Number(retry)
-        break
-      }
+      case 'retry':
       case 'data':
       case 'other':
         break
@@ -257,7 +252,7 @@ class Tap implements SseTap {
     } else {
       const data = this.takeData()
       if (data.length === 0) this.emitQuiet(to, 0, 1)
-      else this.out.push({ kind: 'event', bytes: this.takeBytes(to), data, ...this.known(), ...(this.retry === undefined ? {} : { retry: this.retry }) })
+      else this.out.push({ kind: 'event', bytes: this.takeBytes(to), data, ...this.known() })
     }
     this.resetBlock()
   }
@@ -267,7 +262,6 @@ class Tap implements SseTap {
     this.dataLines = 0
     this.id = undefined
     this.event = undefined
-    this.retry = undefined
     this.inParts = false
   }
 

@@ -99,13 +99,11 @@ describe('scanMessages()', () => {
   })
 
   it('reads what links messages', () => {
-    const meta = { progressToken: 'p', traceparent: '00-1-2-01', 'io.modelcontextprotocol/subscriptionId': 12, 'io.modelcontextprotocol/related-task': { taskId: 't' }, 'x-codex-turn-metadata': { a: 1 } }
-    expect(one({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { _meta: meta } })).deep.include({ progressToken: 'p', traceparent: '00-1-2-01', subscriptionId: '12', taskId: 't', conversation: '{"a":1}' })
+    const meta = { traceparent: '00-1-2-01', 'io.modelcontextprotocol/subscriptionId': 12, 'io.modelcontextprotocol/related-task': { taskId: 't' }, 'x-codex-turn-metadata': { a: 1 } }
+    expect(one({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { _meta: meta } })).deep.include({ traceparent: '00-1-2-01', subscriptionId: '12', taskId: 't', conversation: '{"a":1}' })
     const conversation = (more: object): unknown => one({ jsonrpc: '2.0', id: 1, method: 'a', params: { _meta: { ...meta, ...more } } }).conversation
     expect(conversation({ sessionID: 's' })).equal('s')
     expect(conversation({ sessionID: 's', 'vscode.conversationId': 'v' })).equal('v')
-    expect(one({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: 0, progress: 1 } }).progressToken).equal(0)
-    expect(one({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: '1' } }).cancelledId).equal('1')
     expect(one({ jsonrpc: '2.0', id: 1, result: { task: { taskId: 'x', status: 'working' } } }).taskId).equal('x')
     expect(one({ jsonrpc: '2.0', id: 1, result: { taskId: 'y' } }).taskId).equal('y')
     expect(one({ jsonrpc: '2.0', id: 1, result: { _meta: meta } })).deep.include({ subscriptionId: '12', taskId: 't' })

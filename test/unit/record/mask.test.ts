@@ -1,19 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { createStreamMasker } from '../../../src/record/mask.ts'
-import type { StreamHash } from '../../../src/record/mask.ts'
 
 const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
 const keys = ['requestState']
 
-/** Not a hash: shows what was fed to it. */
-function shown(): StreamHash {
-  let text = ''
-  return { update: more => { text += more }, digest: () => encodeURIComponent(text) }
-}
-
-function mask(text: string, cuts: readonly number[], hmac?: () => StreamHash): string {
-  const masker = createStreamMasker(hmac === undefined ? { keys } : { keys, hmac })
+function mask(text: string, cuts: readonly number[]): string {
+  const masker = createStreamMasker({ keys })
   const at = [0, ...cuts.map(cut => cut % (text.length + 1)).toSorted((a, b) => a - b), text.length]
   return at.slice(1).map((to, i) => masker.push(text.slice(at[i], to))).join('') + masker.flush()
 }
@@ -47,14 +40,6 @@ describe('createStreamMasker()', () => {
     everywhere('{"requestState":["secret"', masked => expect(masked).equal('{"requestState":"steno:masked"'))
   })
 
-  it('feeds the source between the quotes to the hash, however it is cut', () => {
-    const text = '[{"requestState":"a\\"b"},{"requestState":{"c":1}}]'
-    for (let cut = 0; cut <= text.length; cut++) expect(mask(text, [cut], shown)).equal(`[{"requestState":"steno:hmac:a%5C%22b"},{"requestState":"steno:hmac:%7B%22c%22%3A1%7D"}]`)
-    const masker = createStreamMasker({ keys, hmac: shown })
-    masker.push(text)
-    expect(masker.masked).deep.equal([{ key: 'requestState', chars: 4, hmac: 'a%5C%22b' }, { key: 'requestState', chars: 7, hmac: '%7B%22c%22%3A1%7D' }])
-  })
-
   it('masks what a parser would mask when the text is JSON', () => {
     const json = fc.letrec<{ value: unknown }>(tie => ({ value: fc.oneof({ maxDepth: 4 }, fc.string({ unit: 'binary' }), fc.constantFrom('requestState', '"requestState":"x"', '\\', '"'), fc.integer(), fc.constant(null), fc.array(tie('value'), { maxLength: 3 }), fc.dictionary(fc.oneof(fc.constant('requestState'), fc.string()), tie('value'), { maxKeys: 3, noNullPrototype: true })) })).value
     fc.assert(
@@ -66,15 +51,11 @@ describe('createStreamMasker()', () => {
     )
   })
 
-  it('takes long values, long strings and runs of backslashes in linear time, and lists a bounded number of values', () => {
+  it('takes long values, long strings and runs of backslashes in linear time', () => {
     const masker = createStreamMasker({ keys })
     let length = masker.push('{"requestState":"').length
     for (let i = 0; i < 100; i++) length += masker.push('\\\\'.repeat(100_000)).length
     length += masker.push(`","x":"${'\\"'.repeat(1_000_000)}`).length
     expect(length).lessThan(2_100_000)
-    masker.push('"')
-    masker.push('"requestState":"x",'.repeat(1000))
-    expect(masker.count).equal(1001)
-    expect(masker.masked).length(64)
   })
 })

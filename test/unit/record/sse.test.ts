@@ -127,7 +127,7 @@ describe('createSseTap()', () => {
   it('reads fields and leaves the bytes alone', () => {
     const [piece, ...more] = tap([bytesOf('event: message\nid: 7\nretry: 1500\ndata: a\n: inside\ndata: b\n\n')])
     expect(more).deep.equal([])
-    expect(piece).deep.include({ kind: 'event', id: '7', event: 'message', retry: 1500, data: bytesOf('a\nb') })
+    expect(piece).deep.include({ kind: 'event', id: '7', event: 'message', data: bytesOf('a\nb') })
   })
 
   it('lets a comment go as soon as its line is complete', () => {
