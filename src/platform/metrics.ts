@@ -86,7 +86,7 @@ export function createRecorderMetrics(): RecorderMetrics {
   return {
     frames: counter('steno_frames_total', 'Frames written, by kind.', 'kind'),
     exchange: counter('steno_exchanges_total', 'Exchanges ended, by outcome.', 'outcome'),
-    blocked: counter('steno_blocked_total', 'Requests that were not forwarded, by reason.', 'reason'),
+    blocked: counter('steno_blocked_total', 'Requests that were not forwarded, and answers that were not released, by reason.', 'reason'),
     gap: counter('steno_gaps_total', 'Gaps declared in the recording, by reason.', 'reason'),
     shipRecords: counter('steno_ship_records_total', 'Records handed to the sink, by result.', 'result'),
     fsync: seconds => fsync.observe(seconds),
