@@ -1,8 +1,8 @@
 /** `npm run conformance`: progress on stderr; the last line on stdout is one JSON object. Exit code 1 when anything differs. */
 
-import { compareServer } from './compare.ts'
+import { compareClient, compareServer } from './compare.ts'
 import type { Compared } from './compare.ts'
-import { SERVER_SETS } from './sets.ts'
+import { CLIENT_SETS, SERVER_SETS } from './sets.ts'
 import { installSuite } from './suite.ts'
 
 const say = (line: string): void => console.error(line)
@@ -18,8 +18,8 @@ try {
   if (process.argv.length > 2) throw new Error('npm run conformance takes no arguments')
   await installSuite(say)
   const sets: Compared[] = []
-  for (const set of SERVER_SETS) {
-    const compared = await compareServer(set)
+  for (const compare of [...SERVER_SETS.map(set => () => compareServer(set)), ...CLIENT_SETS.map(set => () => compareClient(set))]) {
+    const compared = await compare()
     tell(compared)
     sets.push(compared)
   }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { readChecks } from './checks.ts'
 import type { Found } from './checks.ts'
 
+const ROOT = join(import.meta.dirname, '..')
 const FOLDER = join(import.meta.dirname, 'suite')
 const RUN_MS = 10 * 60_000
 const PROGRAMS = {
@@ -27,12 +28,12 @@ export async function installSuite(say: (line: string) => void): Promise<void> {
 }
 
 /**
- * Its exit code says less than its checks do, and is not looked at.
- * @param output a folder that does not exist yet
+ * Its exit code says less than its checks do, and is not looked at. Works in the root of the clone.
+ * @param output an empty folder, or one that does not exist yet
  * @throws when it reports no check at all
  */
-export async function runSuite(version: SuiteVersion, args: readonly string[], output: string): Promise<Found> {
-  const { talk } = await run(process.execPath, [programOf(PROGRAMS[version]), ...args, '-o', output], output)
+export async function runSuite(version: SuiteVersion, args: readonly string[], output: string, env: Readonly<Record<string, string>> = {}): Promise<Found> {
+  const { talk } = await run(process.execPath, [programOf(PROGRAMS[version]), ...args, '-o', output], ROOT, env)
   const found = await readChecks(output)
   if (found.reported.size === 0) throw new Error(`the suite reported no check for ${args.join(' ')}\n${talk}`)
   return found
@@ -42,9 +43,9 @@ function programOf(name: string): string {
   return join(FOLDER, 'node_modules', name, 'dist/index.js')
 }
 
-function run(program: string, args: readonly string[], cwd: string): Promise<{ code: number; talk: string }> {
+function run(program: string, args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Promise<{ code: number; talk: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], timeout: RUN_MS })
+    const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], timeout: RUN_MS, env: { ...process.env, ...env } })
     let talk = ''
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (talk = (talk + text).slice(-4000)))
     child.once('error', reject)
