@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { StenoError } from '../errors.ts'
 import { makeDirectory, syncDirectory } from '../platform/durable-directory.ts'
 import { errorCode } from '../platform/error-code.ts'
-import type { Segment, Sink } from './sink.ts'
+import type { Receipt, Segment, Sink } from './sink.ts'
 
 export function createDirectorySink(options: { readonly path: string; readonly now: () => number }): Sink {
   /** The hour's folder that is known to be there and durable. */
@@ -39,15 +39,22 @@ export function createDirectorySink(options: { readonly path: string; readonly n
     }
     await syncDirectory(folder)
   }
+  const receipt = async (segment: Segment): Promise<Receipt> => {
+    try {
+      await put(segment)
+      return 'accepted'
+    } catch (cause) {
+      // The folder may have been removed under us: look again next time.
+      madeFolder = undefined
+      return new StenoError('sink.io', `cannot write a segment to the archive ${options.path} (${errorCode(cause) ?? 'unknown error'}); look at that directory and its volume`, { cause })
+    }
+  }
   return {
-    put: async segment => {
-      try {
-        await put(segment)
-      } catch (cause) {
-        // The folder may have been removed under us: look again next time.
-        madeFolder = undefined
-        throw new StenoError('sink.io', `cannot write a segment to the archive ${options.path} (${errorCode(cause) ?? 'unknown error'}); look at that directory and its volume`, { cause })
-      }
+    limits: { segments: 1, bytes: Infinity, calls: 1 },
+    put: async segments => {
+      const receipts: Receipt[] = []
+      for (const segment of segments) receipts.push(await receipt(segment))
+      return receipts
     },
     close: async () => {},
   }

@@ -1,5 +1,6 @@
-/** Where segments are shipped. The shipper retries; a sink only says whether one attempt was accepted. */
+/** Where segments are shipped. The shipper retries; a sink only says of each segment whether one attempt was accepted. */
 
+import type { StenoError } from '../errors.ts'
 import type { MemberIndex } from '../record/member.ts'
 
 export interface Segment {
@@ -8,11 +9,24 @@ export interface Segment {
   readonly bytes: Uint8Array
 }
 
+/** What one call may carry, and how many calls may be under way. */
+export interface SinkLimits {
+  readonly segments: number
+  /** Of all segments of a call together; a single one is always allowed. */
+  readonly bytes: number
+  readonly calls: number
+}
+
+/** Durable outside the recorder, or why not: an error with a code `sink.…`. */
+export type Receipt = 'accepted' | StenoError
+
 export interface Sink {
+  readonly limits: SinkLimits
   /**
-   * Resolves once the segment is durable outside the recorder. Putting the same segment twice is harmless.
-   * Rejects with `sink.io`; the caller decides about another attempt.
+   * One attempt. Never rejects: what is not known to be accepted has an error as its receipt, also when the answer was lost.
+   * Putting a segment twice is harmless. `sink.refused` says that this very segment will never be taken.
+   * @returns one receipt per segment, in their order
    */
-  put(segment: Segment, signal: AbortSignal): Promise<void>
+  put(segments: readonly Segment[], signal: AbortSignal): Promise<readonly Receipt[]>
   close(): Promise<void>
 }

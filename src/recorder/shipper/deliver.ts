@@ -38,7 +38,8 @@ async function offer({ segment }: Packed, { sink, orders, clock, random, post }:
   for (let most = RETRY_MS; ; most = Math.min(MAX_RETRY_MS, most * 2)) {
     const since = clock.monotonic()
     try {
-      await Promise.race([sink.put(segment, orders.signal), orders.outOfTime])
+      const [receipt] = await Promise.race([sink.put([segment], orders.signal), orders.outOfTime])
+      if (receipt !== 'accepted') throw receipt ?? new TypeError('a sink gave no receipt')
       post({ type: 'shipped', bytes: segment.bytes.length, ackSeconds: (clock.monotonic() - since) / 1000 })
       return
     } catch (error) {

@@ -14,7 +14,7 @@ lowerThreadPriority()
 try {
   await ship({
     data,
-    sink: createSink(data.sink, systemClock.now),
+    sink: await createSink(data.sink, systemClock.now),
     clock: systemClock,
     random: Math.random,
     post: message => port.postMessage(message),

@@ -1,0 +1,194 @@
+/**
+ * AWS as far as Steno uses it (Firehose, STS, S3), on a real socket, for what moto cannot be made to do: fail on command, check signatures and limits,
+ * buffer by a clock that the test turns. `test/support/aws/DIFFERENCES.md` lists where moto and this differ, and what is documented.
+ */
+
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { bodyOf } from '../recorder.ts'
+import { closeAtTheEnd } from '../leftovers.ts'
+import { createBucket, fail } from './bucket.ts'
+import type { Bucket } from './bucket.ts'
+import { signatureProblem } from './signature.ts'
+import type { Keys } from './signature.ts'
+import { createStream } from './stream.ts'
+import type { Stream } from './stream.ts'
+
+/** What becomes of one PutRecordBatch. */
+export type Fault =
+  /** Nothing is accepted. */
+  | { readonly type: 'refuse'; readonly status: number; readonly code: string; readonly message?: string }
+  /** Some records are not accepted, in an answer with status 200. */
+  | { readonly type: 'partial'; readonly fails: (index: number) => boolean; readonly code?: string }
+  /** The connection is reset; `accept` says whether the records were taken first. */
+  | { readonly type: 'reset'; readonly accept: boolean }
+  /** The answer waits. */
+  | { readonly type: 'hold'; readonly until: Promise<unknown> }
+
+export interface PutCall {
+  /** From 0. */
+  readonly number: number
+  readonly records: readonly Buffer[]
+}
+
+export interface AwsDouble {
+  readonly endpoint: string
+  readonly bucket: Bucket
+  readonly stream: Stream
+  /** Calls that came to the stream, also those that failed. */
+  readonly calls: readonly PutCall[]
+  readonly requests: { s3: number; sts: number }
+  /** Decides about each call. */
+  fault: ((call: PutCall) => Fault | undefined) | undefined
+  /** ms that the service's clock is ahead of this machine's. */
+  aheadMs: number
+  /** Role by role: makes AssumeRoleWithWebIdentity fail with a code. */
+  denyRole: { readonly status: number; readonly code: string } | undefined
+  /** Lets all credentials that were handed out by STS end. */
+  revoke(): void
+  close(): Promise<void>
+}
+
+export const STATIC_KEYS = { id: 'AKIDEXAMPLE', secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' }
+export const BUCKET = 'recordings'
+export const STREAM = 'steno-test'
+export const ROLE_ARN = 'arn:aws:iam::123456789012:role/recorder'
+/** Key of the tokens that this STS trusts (HS256 for brevity; AWS checks against the issuer's JWKS). */
+const TOKEN_KEY = 'issuer'
+const MAX_RECORDS = 500
+const MAX_CALL_BYTES = 4 * 1024 * 1024
+const MAX_RECORD_BYTES = 1_024_000
+const SESSION_MS = 3_600_000
+
+export interface DoubleOptions {
+  readonly prefix?: string
+  readonly bufferMs?: number
+  readonly bufferBytes?: number
+}
+
+export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDouble> {
+  const bucket = createBucket()
+  const stream = createStream({ name: STREAM, prefix: options.prefix ?? 'team-a/', bufferMs: options.bufferMs ?? 0, bufferBytes: options.bufferBytes ?? 1 }, bucket)
+  const calls: PutCall[] = []
+  const issued = new Map<string, Keys>()
+  const requests = { s3: 0, sts: 0 }
+  const sockets = new Set<Socket>()
+  const double: AwsDouble = {
+    get endpoint() {
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    },
+    bucket,
+    stream,
+    calls,
+    requests,
+    fault: undefined,
+    aheadMs: 0,
+    denyRole: undefined,
+    revoke: () => issued.clear(),
+    close: async () => {
+      if (!server.listening) return
+      const closed = once(server, 'close')
+      server.close()
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+  }
+  const nowMs = (): number => Date.now() + double.aheadMs
+  const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : issued.get(id))
+
+  const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const body = await bodyOf(req)
+    const target = String(req.headers['x-amz-target'] ?? '')
+    res.setHeader('Date', new Date(nowMs()).toUTCString())
+    const isToken = target === '' && req.method === 'POST' && body.toString('latin1').includes('Action=AssumeRoleWithWebIdentity')
+    if (isToken) {
+      requests.sts++
+      return assumeRole(res, new URLSearchParams(body.toString()), double, issued, nowMs())
+    }
+    const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, nowMs())
+    if (target.startsWith('Firehose_20150804.')) {
+      if (problem !== undefined) return failJson(res, 400, problem.code, problem.message)
+      await putRecordBatch(req, res, target, body, { calls, stream, double, nowMs })
+      return
+    }
+    requests.s3++
+    if (problem !== undefined) return fail(res, 403, problem.code, problem.message)
+    const url = new URL(req.url ?? '/', 'http://aws.test')
+    const [, name = '', ...rest] = decodeURIComponent(url.pathname).split('/')
+    if (name !== BUCKET) return fail(res, 404, 'NoSuchBucket')
+    bucket.answer(req, res, url, rest.join('/'), body, nowMs())
+  }
+  const server = createServer((req, res) => {
+    answer(req, res).catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined))
+  })
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  closeAtTheEnd(double.close)
+  return double
+}
+
+interface FirehoseParts {
+  readonly calls: PutCall[]
+  readonly stream: Stream
+  readonly double: AwsDouble
+  readonly nowMs: () => number
+}
+
+async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target: string, body: Buffer, { calls, stream, double, nowMs }: FirehoseParts): Promise<void> {
+  if (target !== 'Firehose_20150804.PutRecordBatch') return failJson(res, 400, 'UnknownOperationException', target)
+  const asked = JSON.parse(body.toString()) as { readonly DeliveryStreamName: string; readonly Records: readonly { readonly Data: string }[] }
+  if (asked.DeliveryStreamName !== stream.name) return failJson(res, 400, 'ResourceNotFoundException', `Firehose ${asked.DeliveryStreamName} under account 123456789012 not found.`)
+  const records = asked.Records.map(({ Data }) => Buffer.from(Data, 'base64'))
+  const call = { number: calls.length, records }
+  calls.push(call)
+  const fault = double.fault?.(call)
+  if (fault?.type === 'hold') await fault.until
+  if (fault?.type === 'refuse') return failJson(res, fault.status, fault.code, fault.message ?? fault.code)
+  if (records.length === 0 || records.length > MAX_RECORDS) return failJson(res, 400, 'ValidationException', 'records')
+  if (records.some(record => record.length > MAX_RECORD_BYTES)) return failJson(res, 400, 'ValidationException', 'a record is larger than 1000 KiB')
+  if (records.reduce((sum, record) => sum + record.length, 0) > MAX_CALL_BYTES) return failJson(res, 400, 'InvalidArgumentException', 'Records size exceeds 4 MB limit')
+  if (fault?.type === 'reset' && !fault.accept) return void req.socket.resetAndDestroy()
+  const answers = records.map((record, index) => {
+    if (fault?.type === 'partial' && fault.fails(index)) return { ErrorCode: fault.code ?? 'ServiceUnavailableException', ErrorMessage: 'Slow down.' }
+    return { RecordId: stream.accept(record, nowMs()) }
+  })
+  if (fault?.type === 'reset') return void req.socket.resetAndDestroy()
+  res.writeHead(200, { 'Content-Type': 'application/x-amz-json-1.1' }).end(JSON.stringify({ FailedPutCount: answers.filter(each => 'ErrorCode' in each).length, RequestResponses: answers }))
+}
+
+function failJson(res: ServerResponse, status: number, code: string, message: string): void {
+  res.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1', 'x-amzn-ErrorType': code }).end(JSON.stringify({ __type: code, message }))
+}
+
+/** A token as the cluster would project it. */
+export function webIdentityToken(expiresMs: number): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const text = `${part({ alg: 'HS256' })}.${part({ aud: 'sts.amazonaws.com', sub: 'system:serviceaccount:team-a:mcp', exp: Math.floor(expiresMs / 1000) })}`
+  return `${text}.${createHmac('sha256', TOKEN_KEY).update(text).digest('base64url')}`
+}
+
+function assumeRole(res: ServerResponse, form: URLSearchParams, double: AwsDouble, issued: Map<string, Keys>, nowMs: number): void {
+  const deny = (status: number, code: string): void => {
+    res.writeHead(status, { 'Content-Type': 'text/xml' }).end(`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${code}</Message></Error><RequestId>r</RequestId></ErrorResponse>`)
+  }
+  if (double.denyRole !== undefined) return deny(double.denyRole.status, double.denyRole.code)
+  const [head = '', payload = '', mark = ''] = (form.get('WebIdentityToken') ?? '').split('.')
+  if (createHmac('sha256', TOKEN_KEY).update(`${head}.${payload}`).digest('base64url') !== mark) return deny(400, 'InvalidIdentityToken')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { readonly exp: number }
+  if (claims.exp * 1000 <= nowMs) return deny(400, 'ExpiredTokenException')
+  if (form.get('RoleArn') !== ROLE_ARN) return deny(403, 'AccessDenied')
+  const id = `ASIA${issued.size}${Math.floor(nowMs)}`
+  const keys = { secret: `secret of ${id}`, token: `token of ${id}`, expiresMs: nowMs + SESSION_MS }
+  issued.set(id, keys)
+  res.writeHead(200, { 'Content-Type': 'text/xml' }).end(
+    `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${keys.secret}</SecretAccessKey><SessionToken>${keys.token}</SessionToken><Expiration>${new Date(keys.expiresMs).toISOString()}</Expiration></Credentials><AssumedRoleUser><Arn>${ROLE_ARN}</Arn><AssumedRoleId>A:b</AssumedRoleId></AssumedRoleUser></AssumeRoleWithWebIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>`,
+  )
+}
