@@ -33,7 +33,7 @@ const FRESH_MS = 500
 export async function catalogRecording(catalog: Catalog, deps: CatalogRecordingDeps): Promise<OpenRecording> {
   let refreshedMs = -Infinity
   const refreshed = async (): Promise<SessionRows> => {
-    if (Math.abs(deps.now() - refreshedMs) >= FRESH_MS) {
+    if (Math.abs(deps.now() - refreshedMs) >= (catalog.archive.freshMs ?? FRESH_MS)) {
       await catalog.refresh()
       refreshedMs = deps.now()
     }

@@ -18,6 +18,8 @@ import type { Part } from './members.ts'
 const BATCH_BYTES = 8 * 1024 * 1024
 const BATCH_ITEMS = 200
 const TAIL_BYTES = 256
+/** Where listing is dear, all is listed this often: what was put among old objects, or taken away, shows then. */
+const LIST_ALL_MS = 24 * 3_600_000
 
 /** The object is not what was taken in before. */
 class RewrittenError extends Error {}
@@ -26,17 +28,20 @@ export class Catalog {
   readonly #archive: Archive
   /** Where the catalog may lie; undefined when it is private. */
   readonly #folder: string | undefined
+  readonly #now: () => number
   #database: DatabaseSync
   #writer: CatalogWriter
   #running: Promise<void> | undefined
 
-  static async open(archive: Archive, folder: string | undefined): Promise<Catalog> {
-    return new Catalog(archive, folder, await openCatalogFile(folder))
+  /** @param now ms since epoch */
+  static async open(archive: Archive, folder: string | undefined, now: () => number): Promise<Catalog> {
+    return new Catalog(archive, folder, { database: await openCatalogFile(folder), now })
   }
 
-  private constructor(archive: Archive, folder: string | undefined, database: DatabaseSync) {
+  private constructor(archive: Archive, folder: string | undefined, { database, now }: { readonly database: DatabaseSync; readonly now: () => number }) {
     this.#archive = archive
     this.#folder = folder
+    this.#now = now
     this.#database = database
     this.#writer = new CatalogWriter(database)
   }
@@ -91,10 +96,11 @@ export class Catalog {
 
   async #refresh(): Promise<void> {
     const known = this.#database.prepare('select size, modified, next_offset, skip, tail from object where name = ?')
-    const total = numberOf(this.#database.prepare('select count(*) n from object where next_offset > 0 or skip > 0').get(), 'n')
+    const after = this.#resumeAfter()
+    const total = numberOf(this.#database.prepare('select count(*) n from object where (next_offset > 0 or skip > 0) and name > ?').get(after ?? ''), 'n')
     const batch = new Batch(items => this.#writer.write(items))
     let seen = 0
-    for await (const object of this.#archive.list()) {
+    for await (const object of this.#archive.list(after)) {
       const row = known.get(object.name)
       const from: Progress = { offset: numberOf(row, 'next_offset'), skip: numberOf(row, 'skip'), tail: row === undefined ? '' : (textOf(row, 'tail') ?? '') }
       if (from.offset > 0 || from.skip > 0) seen++
@@ -103,6 +109,21 @@ export class Catalog {
     }
     batch.write()
     if (seen < total) throw new RewrittenError()
+    if (after === undefined && this.#archive.resumeAfter !== undefined) this.#database.prepare("insert or replace into meta values ('listed', ?)").run(String(this.#now()))
+  }
+
+  /** Where listing may go on; undefined when all must be listed. */
+  #resumeAfter(): string | undefined {
+    const { resumeAfter } = this.#archive
+    if (resumeAfter === undefined) return undefined
+    const listed = this.#database.prepare("select value from meta where key = 'listed'").get()
+    if (listed === undefined || Math.abs(this.#now() - Number(textOf(listed, 'value'))) > LIST_ALL_MS) return undefined
+    // All names: one that is not in the order of arrival may stand before others that come later.
+    const ends = this.#database.prepare('select min(name) least, max(name) greatest from object').get()
+    const least = ends === undefined ? undefined : textOf(ends, 'least')
+    const greatest = ends === undefined ? undefined : textOf(ends, 'greatest')
+    if (least === undefined || greatest === undefined || resumeAfter(least) === undefined) return undefined
+    return resumeAfter(greatest)
   }
 
   async #takeObject(object: ArchiveObject, from: Progress, batch: Batch): Promise<void> {

@@ -9,7 +9,8 @@ import type { ExportedWriter } from '../record/parse-line.ts'
 import type { StoredFrame } from '../record/recording.ts'
 import type { OpenRecording } from './catalog-recording.ts'
 import { inOrder } from './in-order.ts'
-import { readCheckRecords } from './verify.ts'
+import { readCheckRecords } from './read-check-records.ts'
+import { settleVersions } from './settle-versions.ts'
 import { planCheck } from './verify-places.ts'
 import type { CheckPlan } from './verify-places.ts'
 import { hexOf } from './verify-records.ts'
@@ -32,7 +33,7 @@ async function* exportLines(recording: OpenRecording, session: string, raw: bool
   const summary = await recording.session(session)
   if (summary === undefined) throw new StenoError('recording.not-found', `no session '${session}' in '${recording.archive.name}'; 'steno list' shows what there is`)
   const { archive } = recording
-  const plan = await planCheck(archive, new Set(summary.writers))
+  const plan = await settleVersions(archive, await planCheck(archive, new Set(summary.writers)))
   const runs: ExportedWriter[] = []
   for (const writer of summary.writers) {
     const run = await runOf(recording, plan, summary.id, writer)

@@ -165,7 +165,8 @@ export interface Hop {
 
 /** Hops over members by their index, inflating nothing. Ends with a finding where a member carries none. Claims, not facts. */
 export async function* hopMembers(name: string, reader: ObjectReader, from = 0): AsyncGenerator<Hop | Finding> {
-  const window = new Window(reader)
+  // Large members are not read, only hopped over.
+  const window = new Window(reader, MAX_HEADER_BYTES)
   for (let at = from; at < reader.size; ) {
     const header = readMemberHeader(await window.from(at, MAX_HEADER_BYTES))
     if (typeof header === 'string' || at + header.memberLength > reader.size) {
@@ -185,11 +186,13 @@ function finding(object: string, offset: number, reason: FindingReason, detail: 
 /** Reads ahead, so that many small members cost few reads. */
 class Window {
   readonly #reader: ObjectReader
+  readonly #aheadBytes: number
   #start = 0
   #bytes: Buffer = Buffer.alloc(0)
 
-  constructor(reader: ObjectReader) {
+  constructor(reader: ObjectReader, aheadBytes = WINDOW_BYTES) {
     this.#reader = reader
+    this.#aheadBytes = aheadBytes
   }
 
   get size(): number {
@@ -200,7 +203,7 @@ class Window {
   async from(at: number, wanted: number): Promise<Buffer> {
     const end = this.#start + this.#bytes.length
     if (at < this.#start || (at + wanted > end && end < this.#reader.size)) {
-      const read = await this.#reader.read(at, Math.max(wanted, WINDOW_BYTES))
+      const read = await this.#reader.read(at, Math.max(wanted, this.#aheadBytes))
       this.#bytes = Buffer.from(read.buffer, read.byteOffset, read.length)
       this.#start = at
     }

@@ -10,12 +10,15 @@ import { Catalog } from './catalog.ts'
 import { catalogRecording } from './catalog-recording.ts'
 import type { OpenRecording } from './catalog-recording.ts'
 import { directoryArchive, fileArchive } from './directory.ts'
+import type { S3Place } from './s3.ts'
 import { spoolStream } from './stdin-file.ts'
 
 export type RecordingSource =
   | { readonly type: 'directory'; readonly path: string }
   | { readonly type: 'file'; readonly path: string }
   | { readonly type: 'stream'; readonly stream: Readable; readonly name: string }
+  /** `cacheFolder`: where the catalog may lie; without one it is made anew each time. */
+  | { readonly type: 's3'; readonly place: S3Place; readonly name: string; readonly cacheFolder: string | undefined }
 
 export interface OpenRecordingDeps {
   /** ms since epoch: decides whether a session is still live. */
@@ -34,6 +37,17 @@ export async function sourceAt(path: string): Promise<RecordingSource> {
 export async function openRecording(source: RecordingSource, deps: OpenRecordingDeps): Promise<OpenRecording> {
   if (source.type === 'directory') return opened(await directoryArchive(source.path), { folder: source.path, deps, mayBeEmpty: true })
   if (source.type === 'file') return opened(await fileArchive(source.path), { deps, mayBeEmpty: false })
+  if (source.type === 's3') {
+    // Only here: the client of S3 takes long to load.
+    const { s3Archive } = await import('./s3.ts')
+    const archive = s3Archive(source.name, source.place)
+    try {
+      return await opened(archive, { ...(source.cacheFolder === undefined ? {} : { folder: source.cacheFolder }), deps, mayBeEmpty: true, cleanUp: archive.close })
+    } catch (cause) {
+      await archive.close()
+      throw cause
+    }
+  }
   const spooled = await spoolStream(source.stream, deps.tempDir)
   try {
     const archive = { ...(await fileArchive(spooled.path)), name: source.name }
@@ -52,7 +66,7 @@ interface Opening {
 }
 
 async function opened(archive: Archive, opening: Opening): Promise<OpenRecording> {
-  const catalog = await Catalog.open(archive, opening.folder)
+  const catalog = await Catalog.open(archive, opening.folder, opening.deps.now)
   try {
     const cleanUp = opening.cleanUp
     const recording = await catalogRecording(catalog, cleanUp === undefined ? { now: opening.deps.now } : { now: opening.deps.now, cleanUp })

@@ -42,6 +42,7 @@ export async function planCheck(archive: Archive, writers: ReadonlySet<string> |
     else known.push(place)
   }
   for await (const object of archive.list()) {
+    if (object.hidden === true && findings.length < MAX_FINDINGS) findings.push({ kind: 'finding', object: object.name, offset: 0, reason: 'hidden', detail: 'it was deleted, as far as the store lets it; it was read all the same' })
     const reader = await archive.open(object.name).catch((cause: unknown) => (cause instanceof Error ? cause : new Error('cannot be read')))
     if (reader === undefined) continue
     if (reader instanceof Error) {

@@ -6,17 +6,14 @@ import type { Verdict, VerifyGap, VerifyReport, WriterVerdict } from '../record/
 import type { Anchor } from './anchor.ts'
 import type { Archive, Finding } from './archive.ts'
 import { inOrder } from './in-order.ts'
-import { readPartsAt } from './members.ts'
-import { lineFinding, MAX_FINDINGS, planCheck } from './verify-places.ts'
-import type { CheckPlace, CheckPlan } from './verify-places.ts'
-import { indexProblem, MemberScan } from './verify-records.ts'
-import type { CheckRecord } from './verify-records.ts'
+import { readCheckRecords } from './read-check-records.ts'
+import { settleVersions } from './settle-versions.ts'
+import { MAX_FINDINGS, planCheck } from './verify-places.ts'
+import type { CheckPlan } from './verify-places.ts'
 import { WriterCheck } from './writer-check.ts'
 
 /** As in the catalog: a writer that was quiet for longer and has not stopped was cut. */
 const LIVE_MS = 35 * 60_000
-/** Records of a place out of order that are held to be sorted. */
-const MAX_UNSORTED = 2_000_000
 
 export interface VerifyRequest {
   readonly archive: Archive
@@ -32,7 +29,7 @@ export interface VerifyDeps {
 export async function verify(request: VerifyRequest, deps: VerifyDeps): Promise<VerifyReport> {
   const { archive, session, anchor } = request
   const wanted = session === undefined ? undefined : new Set(session.writers)
-  const plan = await planCheck(archive, wanted)
+  const plan = await settleVersions(archive, await planCheck(archive, wanted))
   const findings = new FindingList(plan.findings)
   const sessionId = session?.id ?? plan.exported?.session
   const checks: WriterCheck[] = []
@@ -73,48 +70,6 @@ function writersOf(plan: CheckPlan, wanted: ReadonlySet<string> | undefined, anc
   const writers = new Set([...plan.places.keys(), ...(wanted ?? []), ...(plan.exported?.writers.map(each => each.writer) ?? [])])
   if (!ofSession && plan.exported === undefined) for (const each of anchor?.writers ?? []) writers.add(each.writer)
   return [...writers].sort()
-}
-
-/** Records of one writer from one place, in order. */
-export async function* readCheckRecords(archive: Archive, place: CheckPlace, onFinding: (finding: Finding) => void): AsyncGenerator<readonly CheckRecord[]> {
-  const reader = await archive.open(place.object)
-  if (reader === undefined) return onFinding({ kind: 'finding', object: place.object, offset: place.offset, reason: 'unreadable', detail: 'the object has vanished while it was checked' })
-  const at = { kind: 'finding', object: place.object, offset: place.offset } as const
-  try {
-    const scan = new MemberScan()
-    const held: CheckRecord[] = []
-    for await (const part of readPartsAt(place.object, reader, place)) {
-      if (part.kind === 'finding') {
-        onFinding(part)
-        continue
-      }
-      const all = scan.scan(part)
-      if (part.last && !part.plain) scan.close(all)
-      const records = all.filter(record => record.writer === place.writer)
-      if (part.last) {
-        const problem = part.claimedLength !== undefined ? 'its index names another length' : part.index === undefined ? undefined : indexProblem(part.index, scan.facts)
-        if (problem !== undefined && scan.facts.future === undefined) onFinding({ ...at, reason: 'index', detail: `${problem} than it has` })
-        if (scan.facts.unknown > 0) onFinding(lineFinding(place.object, place.offset, scan))
-        if (scan.facts.future !== undefined) onFinding({ ...at, reason: 'version', detail: scan.facts.future })
-      }
-      if (isSorted(records) && place.sorted) yield records
-      else for (const record of records) held.push(record)
-      if (held.length > MAX_UNSORTED) {
-        onFinding({ ...at, reason: 'unsorted', detail: 'too many lines are out of order to be sorted in memory' })
-        return
-      }
-    }
-    if (held.length > 0) yield held.sort((a, b) => a.seq - b.seq || a.rank - b.rank)
-  } finally {
-    await reader.close()
-  }
-}
-
-function isSorted(records: readonly CheckRecord[]): boolean {
-  return records.every((record, at) => {
-    const before = records[at - 1]
-    return before === undefined || before.seq < record.seq || (before.seq === record.seq && before.rank <= record.rank)
-  })
 }
 
 interface ReportParts {
@@ -196,6 +151,8 @@ function incompleteReason(facts: { readonly endless: boolean; readonly ofSession
 /** A wrong index hides sessions, so it counts as broken. Damage counts unless every frame it is said to hold is here from elsewhere. */
 function findingVerdict(finding: Finding, checks: readonly WriterCheck[]): Verdict {
   if (finding.reason === 'index') return 'broken'
+  // What was used is whole; that somebody tried to hide it is told all the same.
+  if (finding.reason === 'hidden' || finding.reason === 'shadowed') return 'consistent'
   const { claims } = finding
   const check = claims === undefined ? undefined : checks.find(each => each.writer === claims.writer)
   if (claims === undefined || check === undefined) return 'incomplete'

@@ -129,7 +129,7 @@ function addProof(program: Command, io: CliIo, done: Done): void {
 
 function withSourceFlags(command: Command): Command {
   return command
-    .option('--archive <dir>', 'folder of recordings (default: STENO_ARCHIVE, else ./recordings)')
+    .option('--archive <place>', 'folder of recordings, or s3://bucket/prefix (default: STENO_ARCHIVE, else ./recordings)')
     .option('-f, --file <file>', 'a segment or an exported file instead; - is standard input')
 }
 

@@ -1,4 +1,4 @@
-/** Where a command reads from: `--archive DIR`, else STENO_ARCHIVE, else `./recordings`; or `-f FILE`, where `-` is standard input. */
+/** Where a command reads from: `--archive DIR` or `--archive s3://…`, else STENO_ARCHIVE, else `./recordings`; or `-f FILE`, where `-` is standard input. */
 
 import { tmpdir } from 'node:os'
 
@@ -11,6 +11,7 @@ import type { SessionSummary, StoredFrame } from '../record/recording.ts'
 import { defaultArchive, nowMs, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { createProgress } from './progress.ts'
+import { isS3, s3Source } from './s3-source.ts'
 
 /** Flags that reading commands share, as commander gives them. */
 export interface SourceOptions {
@@ -30,7 +31,7 @@ export interface Source {
 export async function withSource(options: SourceOptions, io: CliIo, run: (source: Source) => Promise<ExitCode>): Promise<ExitCode> {
   if (options.archive !== undefined && options.file !== undefined) throw new StenoError('usage.invalid', `--archive and -f name two sources; give one of them`)
   const name = options.file ?? options.archive ?? defaultArchive(io)
-  const from: RecordingSource = options.file === '-' ? { type: 'stream', stream: io.stdin, name: 'standard input' } : await sourceAt(name)
+  const from = await sourceOf(options, name, io)
   const opening = openRecording(from, { now: () => nowMs(io), tempDir: tmpdir() })
   const recording = await unlessAborted(opening, io.signal)
   try {
@@ -40,9 +41,19 @@ export async function withSource(options: SourceOptions, io: CliIo, run: (source
   }
 }
 
+async function sourceOf(options: SourceOptions, name: string, io: CliIo): Promise<RecordingSource> {
+  if (options.file === '-') return { type: 'stream', stream: io.stdin, name: 'standard input' }
+  return options.file === undefined && isS3(name) ? s3Source(name, io) : await sourceAt(name)
+}
+
 function flagsOf(options: SourceOptions): string {
   if (options.file !== undefined) return ` -f ${options.file}`
-  return options.archive === undefined ? '' : ` --archive ${options.archive}`
+  return options.archive === undefined ? '' : ` --archive ${shellWord(options.archive)}`
+}
+
+/** A place with parameters has signs that a shell reads otherwise. */
+function shellWord(text: string): string {
+  return /[?&]/.test(text) ? `'${text}'` : text
 }
 
 /** The session that an argument names. Without one, a file that holds a single session means that one. */

@@ -43,6 +43,8 @@ export interface AwsDouble {
   readonly requests: { s3: number; sts: number }
   /** Decides about each call. */
   fault: ((call: PutCall) => Fault | undefined) | undefined
+  /** Hears path and query of each request to S3. */
+  onS3: ((url: string) => void) | undefined
   /** ms that the service's clock is ahead of this machine's. */
   aheadMs: number
   /** Role by role: makes AssumeRoleWithWebIdentity fail with a code. */
@@ -85,6 +87,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     calls,
     requests,
     fault: undefined,
+    onS3: undefined,
     aheadMs: 0,
     denyRole: undefined,
     revoke: () => issued.clear(),
@@ -115,6 +118,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
       return
     }
     requests.s3++
+    double.onS3?.(req.url ?? '')
     if (problem !== undefined) return fail(res, 403, problem.code, problem.message)
     const url = new URL(req.url ?? '/', 'http://aws.test')
     const [, name = '', ...rest] = decodeURIComponent(url.pathname).split('/')

@@ -1,6 +1,6 @@
 /** The same few things of moto and of the double, for tests that run on both. */
 
-import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { BUCKET, startAwsDouble } from './double.ts'
 import { HOW_TO_INSTALL, startMoto } from './moto.ts'
 
@@ -9,6 +9,9 @@ export interface AwsService {
   /** What the stream has written, joined in the order of keys. */
   delivered(): Promise<Buffer>
   keys(): Promise<readonly string[]>
+  /** Beside Firehose, as anybody who may write. */
+  put(key: string, bytes: Uint8Array): Promise<void>
+  remove(key: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -38,6 +41,8 @@ export async function motoService(test: Mocha.Context): Promise<AwsService> {
       }
       return Buffer.concat(parts)
     },
+    put: async (key, bytes) => void (await moto.s3.send(new PutObjectCommand({ Bucket: BUCKET, Key: key, Body: bytes }))),
+    remove: async key => void (await moto.s3.send(new DeleteObjectCommand({ Bucket: BUCKET, Key: key }))),
     close: moto.close,
   }
 }
@@ -51,6 +56,8 @@ export async function doubleService(): Promise<AwsService> {
       double.stream.flush()
       return Buffer.concat([...double.bucket.keys].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, versions]) => versions.map(({ bytes }) => bytes)))
     },
+    put: async (key, bytes) => double.bucket.put(key, bytes, Date.now()),
+    remove: async key => double.bucket.mark(key, Date.now()),
     close: double.close,
   }
 }

@@ -1,0 +1,37 @@
+/** `--archive s3://bucket/prefix?region=…&endpoint=…&style=path`: an archive in S3 or a store that speaks like it. */
+
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+
+import type { RecordingSource } from '../archive/open-recording.ts'
+import { StenoError } from '../errors.ts'
+import { parseAwsPlace } from './aws-place.ts'
+import type { CliIo } from './io.ts'
+
+export function isS3(name: string): boolean {
+  return name.startsWith('s3://')
+}
+
+/** @throws StenoError `usage.invalid` */
+export function s3Source(text: string, io: CliIo): RecordingSource {
+  const { name: bucket, path, region, endpoint, style } = parseAwsPlace('--archive', text, 's3', ['region', 'endpoint', 'style'])
+  if (style !== undefined && style !== 'path' && style !== 'host') throw new StenoError('usage.invalid', `--archive ${JSON.stringify(text)}: style is path or host`)
+  const usual = io.env['AWS_ENDPOINT_URL_S3'] ?? io.env['AWS_ENDPOINT_URL']
+  const place = {
+    bucket,
+    prefix: path === '' ? '' : `${path}/`,
+    region: region ?? io.env['AWS_REGION'] ?? (endpoint === undefined ? undefined : 'us-east-1'),
+    endpoint,
+    // Other stores seldom have a name for each bucket.
+    pathStyle: style === undefined ? (endpoint ?? usual) !== undefined : style === 'path',
+  }
+  return { type: 's3', name: text, place, cacheFolder: cacheFolder([endpoint ?? usual ?? '', place.bucket, place.prefix], io) }
+}
+
+/** One per place, for its catalog. */
+function cacheFolder(place: readonly string[], io: CliIo): string | undefined {
+  const home = io.env['HOME']
+  const base = io.env['XDG_CACHE_HOME'] ?? (home === undefined ? undefined : join(home, '.cache'))
+  if (base === undefined || base === '') return undefined
+  return join(base, 'steno', createHash('sha256').update(JSON.stringify(place)).digest('hex').slice(0, 16))
+}
