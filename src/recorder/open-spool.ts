@@ -111,6 +111,7 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       lingerMs: options.lingerMs,
       log,
       random: Math.random,
+      atOnce: taken.recovered.length > 0,
       onShipped: options.onShipped,
       onAccepted: (of, place) => {
         backlog.accepted(of, place)

@@ -25,6 +25,8 @@ export interface ShippedEvent {
 export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
   readonly log: Log
   readonly random: () => number
+  /** There is something to ship already. Else the thread is started when there is. */
+  readonly atOnce: boolean
   readonly onShipped: (event: ShippedEvent) => void
   readonly onAccepted: (writer: string, place: LogPlace) => void
   /** An earlier writer is wholly accepted, its files are gone. */
@@ -33,13 +35,15 @@ export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
   readonly onHole: (writer: string, fromSeq: number, toSeq: number) => void
 }
 
+/** The first lines may wait so long for a thread: it must not take the processor from a recorder that starts. */
+const START_MS = 500
 const RESTART_MS = 500
 const MAX_RESTART_MS = 30_000
 /** Beyond the deadline, for an attempt that hangs, and again for a thread that cannot be ended while the system holds it. */
 const GRACE_MS = 1_000
 
 export function startShipper(options: ShipperOptions): Shipper {
-  const { log, random, onShipped, onAccepted, onGone, onHole, ...config } = options
+  const { log, random, atOnce, onShipped, onAccepted, onGone, onHole, ...config } = options
   const buffer = new SharedArrayBuffer(SHARED_BYTES)
   const shared = new BigInt64Array(buffer)
   let worker: Worker | undefined
@@ -47,7 +51,8 @@ export function startShipper(options: ShipperOptions): Shipper {
   let restartMs = RESTART_MS
   /** Attempts in a row that the sink did not accept. */
   let failures = 0
-  let restart: NodeJS.Timeout | undefined
+  /** A worker is about to be started. */
+  let starting: NodeJS.Timeout | undefined
 
   const onMessage = (message: FromWorker): void => {
     switch (message.type) {
@@ -85,6 +90,8 @@ export function startShipper(options: ShipperOptions): Shipper {
     }
   }
   const run = (): void => {
+    clearTimeout(starting)
+    starting = undefined
     Atomics.store(shared, SLEEPING, 0n)
     const data: ShipperData = { ...config, shared: buffer }
     const started = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'shipper' })
@@ -102,20 +109,23 @@ export function startShipper(options: ShipperOptions): Shipper {
       }
       // The log on disk is whole: a new worker goes on from the last position.
       log.error('the shipper ended unexpectedly; starting it again', why)
-      restart = setTimeout(run, restartMs * random())
+      runIn(restartMs * random())
       restartMs = Math.min(MAX_RESTART_MS, restartMs * 2)
     })
   }
-  run()
+  const runIn = (ms: number): void => {
+    starting ??= setTimeout(run, ms)
+  }
+  if (atOnce) run()
   const tell = (message: ToWorker): void => worker?.postMessage(message)
 
   return {
     durable: place => {
       Atomics.store(shared, DURABLE, packPlace(place))
-      if (Atomics.compareExchange(shared, SLEEPING, 1n, 0n) === 1n) tell({ type: 'wake' })
+      if (worker === undefined) runIn(START_MS)
+      else if (Atomics.compareExchange(shared, SLEEPING, 1n, 0n) === 1n) tell({ type: 'wake' })
     },
     close: async deadlineMs => {
-      clearTimeout(restart)
       if (worker === undefined) run()
       const complete = await new Promise<boolean>(resolve => {
         const timer = setTimeout(() => resolve(false), deadlineMs + GRACE_MS)

@@ -204,6 +204,7 @@ describe('shipping', () => {
       await open()
       for (let round = 1; round <= 3; round++) {
         await write(50, 'x'.repeat(20_000))
+        await until(() => workers.length === round)
         await workers.at(-1)?.terminate()
         await write(50)
         await until(() => test.spool.unshippedBytes === 0)
