@@ -50,7 +50,7 @@ interface Growing {
 }
 
 export interface SegmentBuilder {
-  /** Adds a line; gives a segment when one is full. */
+  /** Adds a line, of which it keeps a copy; gives a segment when one is full. */
   add(line: Buffer, about: AboutLine): Packed | undefined
   /** Closes the segment being built, if there is one. What does not fit into it stays: call again until it gives nothing. */
   finish(): Packed | undefined
@@ -69,8 +69,10 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
   /** What the next segment follows. */
   let before: Pick<Position, 'seq' | 'head'> = from
   let growing: Growing | undefined
-  let lines: Buffer[] = []
-  let lineBytes = 0
+  /** Lines that wait to be compressed, each with its newline. */
+  let block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+  let blockBytes = 0
+  let lines = 0
   let lineSessions = new Set<string>()
   let last: AboutLine | undefined
 
@@ -99,14 +101,14 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
   }
   /** Compresses the lines gathered and takes them into the segment, or into the next one when they do not fit: then the full one is given. */
   const closeBlock = (): Packed | undefined => {
-    if (last === undefined || lines.length === 0) return undefined
-    const raw = Buffer.concat(lines, lineBytes)
-    const frames = lines.length / 2
+    if (last === undefined || lines === 0) return undefined
+    const raw = block.subarray(0, blockBytes)
+    const frames = lines
     const sessions = lineSessions
     const { file, start, offset, seq } = last
     const end: Position = { file, start, offset, seq, head: head?.toString('hex') ?? null }
-    lines = []
-    lineBytes = 0
+    lines = 0
+    blockBytes = 0
     lineSessions = new Set()
     const deflated = deflateRawSync(raw, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })
     const fits = growing === undefined || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
@@ -125,24 +127,26 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
   return {
     add: (line, about) => {
       // Before the line, not after it: so a block is one line or no larger than BLOCK_BYTES, and always fits a segment.
-      const full = lineBytes > 0 && lineBytes + line.length >= BLOCK_BYTES ? closeBlock() : undefined
+      const full = lines > 0 && blockBytes + line.length >= BLOCK_BYTES ? closeBlock() : undefined
+      if (line.length >= block.length) block = Buffer.allocUnsafeSlow(line.length + 1)
       if (head !== undefined) head = Buffer.from(chainNext(sha256, head, sha256(line)))
-      lines.push(line, NEWLINE)
-      lineBytes += line.length + 1
+      blockBytes += line.copy(block, blockBytes)
+      block[blockBytes++] = NEWLINE
+      lines++
       if (about.session !== undefined) lineSessions.add(about.session)
       last = about
       return full
     },
     finish: () => closeBlock() ?? pack(),
     lose: seq => {
-      if (growing !== undefined || lines.length > 0) throw new TypeError('lines from before the hole are still to be packed')
+      if (growing !== undefined || lines > 0) throw new TypeError('lines from before the hole are still to be packed')
       head = undefined
       before = { seq: seq - 1, head: null }
     },
     get pending() {
-      return lines.length > 0 || growing !== undefined
+      return lines > 0 || growing !== undefined
     },
   }
 }
 
-const NEWLINE = Buffer.from('\n')
+const NEWLINE = 0x0a

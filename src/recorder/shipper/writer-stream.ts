@@ -142,14 +142,13 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
         const peeked = peekLine(item.line)
         // Written twice after a failed write, or read again after a stale position.
         if (peeked === undefined || peeked.seq <= seq) continue
-        // The window that the line lies in is read over; the builder keeps lines until their block is full.
-        const line = Buffer.from(item.line)
         const about = { seq: peeked.seq, session: peeked.session, file, start: item.start, offset: item.end }
         if (about.seq !== seq + 1) {
-          afterHole = { line, about }
+          // The window that the line lies in is read over.
+          afterHole = { line: Buffer.from(item.line), about }
           return 'more'
         }
-        const packed = add(line, about)
+        const packed = add(item.line, about)
         if (packed !== undefined) return packed
       }
       return 'more'

@@ -27,7 +27,9 @@ export function openLogReader(path: string, writer: string, from: number): LogRe
   const seed = crcSeed(writer)
   let size = 0
   let at = Math.max(from, HEADER_BYTES)
-  let window = Buffer.alloc(0)
+  /** Read over and over: the window lies in it. */
+  let store = Buffer.alloc(0)
+  let window = store
   let windowAt = at
 
   const header = Buffer.alloc(HEADER_BYTES)
@@ -47,14 +49,14 @@ export function openLogReader(path: string, writer: string, from: number): LogRe
     if (wanted <= 0) return Buffer.alloc(0)
     if (offset < windowAt || offset + wanted > windowAt + window.length) {
       const size = Math.min(Math.max(wanted, WINDOW_BYTES), limit - offset)
-      const fresh = Buffer.allocUnsafe(size)
+      if (store.length < size) store = Buffer.allocUnsafeSlow(size)
       let read = 0
       while (read < size) {
-        const count = readSync(fd, fresh, read, size - read, offset + read)
+        const count = readSync(fd, store, read, size - read, offset + read)
         if (count === 0) break
         read += count
       }
-      window = fresh.subarray(0, read)
+      window = store.subarray(0, read)
       windowAt = offset
     }
     return window.subarray(offset - windowAt, Math.min(offset - windowAt + wanted, window.length))
