@@ -40,10 +40,17 @@ export interface MemberPlace {
 /** Parts of an object from a member's offset on. `name` is for findings. */
 export async function* readParts(name: string, reader: ObjectReader, from = 0): AsyncGenerator<Part | Finding> {
   if (from >= reader.size) return
-  const magic = await reader.read(0, 2)
-  if (magic[0] === 0x1f && magic[1] === 0x8b) yield* readMembers(name, reader, from)
-  else if (magic[0] === 0x1f && magic.length === 1) yield finding(name, 0, 'cut', 'the file ends within the header of a member')
+  if (await holdsMembers(reader)) yield* readMembers(name, reader, from)
   else yield* readPlain(name, reader, from)
+}
+
+/** Whether an object holds gzip members, not plain lines. Damage to its first bytes hides no member that follows: the first of ours lies in the first window. */
+async function holdsMembers(reader: ObjectReader): Promise<boolean> {
+  const start = await reader.read(0, 2)
+  if (start[0] === 0x1f && (start[1] === 0x8b || start.length === 1)) return true
+  if (start[0] === OPENING_BRACE) return false
+  const window = new Window(reader)
+  return (await nextMember(window, 0, WINDOW_BYTES)) < Math.min(WINDOW_BYTES, reader.size)
 }
 
 /** The parts of one member or piece again, by its place. */
@@ -62,9 +69,11 @@ async function* readMembers(name: string, reader: ObjectReader, from: number): A
     const dataOffset = deflateOffset(ahead)
     const ours = typeof header === 'object' ? header : undefined
     if (dataOffset === 'short' || dataOffset === 'invalid') {
-      const cut = dataOffset === 'short' && at + ahead.length >= reader.size
+      const next = await nextMember(window, at + 1)
+      // A header that claims to be longer than the object is damage too when another member follows.
+      const cut = dataOffset === 'short' && next >= reader.size
       yield cut ? finding(name, at, 'cut', 'the file ends within the header of a member') : finding(name, at, 'damaged', 'no member starts here')
-      at = cut ? reader.size : await nextMember(window, at + 1)
+      at = next
       continue
     }
     const whole = await window.from(at, Math.max(MAX_HEADER_BYTES, Math.min(ours?.memberLength ?? 0, WINDOW_BYTES)))
@@ -138,9 +147,9 @@ async function afterNewline(reader: ObjectReader, from: number): Promise<number>
   return reader.size
 }
 
-/** Offset of the next member that carries our index, or the end of the object. Foreign members are too easily seen in noise. */
-async function nextMember(window: Window, from: number): Promise<number> {
-  for (let at = from; at < window.size; ) {
+/** Offset of the next member that carries our index, or `limit`, or the end of the object. Foreign members are too easily seen in noise. */
+async function nextMember(window: Window, from: number, limit = Infinity): Promise<number> {
+  for (let at = from; at < Math.min(limit, window.size); ) {
     const ahead = await window.from(at, MAX_HEADER_BYTES)
     const found = ahead.indexOf(MAGIC)
     if (found < 0) {
@@ -151,9 +160,10 @@ async function nextMember(window: Window, from: number): Promise<number> {
     if (typeof readMemberHeader(candidate) === 'object') return at + found
     at += found + 1
   }
-  return window.size
+  return Math.min(limit, window.size)
 }
 
+const OPENING_BRACE = 0x7b
 const MAGIC = Uint8Array.of(0x1f, 0x8b, 8, 4) as Buffer
 
 export interface Hop {
