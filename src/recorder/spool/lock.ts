@@ -1,6 +1,6 @@
 /** One recorder per spool directory. Node has no flock; the lock is a file that names its owner, and a dead owner's is taken over. */
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StenoError } from '../../errors.ts'
 import { errorCode } from '../../platform/error-code.ts'
@@ -13,13 +13,14 @@ export function lockSpool(directory: string, pid: number): () => void {
   const own = JSON.stringify({ pid, boot: bootId(), started: statOf(pid).started })
   const draft = join(directory, `.lock-${pid}`)
   try {
+    removeDrafts(directory)
     writeFileSync(draft, own, { mode: 0o600 })
     for (let left = TRIES; left > 0; left--) {
       try {
         // link() either makes the whole lock or nothing: no reader ever sees half of it.
         linkSync(draft, path)
         return () => {
-          if (readOrEmpty(path) === own) rmSync(path, { force: true })
+          if (readOrEmpty(path) === own) removeIfPossible(path)
         }
       } catch (error) {
         if (errorCode(error) !== 'EEXIST') throw error
@@ -52,6 +53,23 @@ function setAside(path: string, dead: string, aside: string): void {
   } finally {
     rmSync(aside, { force: true })
   }
+}
+
+/** What processes left that were killed while they took the lock. One that lives may be at it now. */
+function removeDrafts(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const pid = DRAFT_NAME.exec(name)?.[1]
+    if (pid !== undefined && statOf(Number(pid)).state === '') rmSync(join(directory, name), { force: true })
+  }
+}
+
+const DRAFT_NAME = /^\.lock-(\d+)(?:-stale)?$/
+
+/** On a disk that has become read-only the lock stays. Its owner is dead then, and the next one takes it over. */
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {}
 }
 
 interface Owner {

@@ -64,6 +64,14 @@ describe('lockSpool()', () => {
     })
   }
 
+  it('removes what a process left that was killed while it took the lock, and nothing of one that lives', async () => {
+    const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' })
+    await once(child, 'exit')
+    for (const name of [`.lock-${child.pid}`, `.lock-${child.pid}-stale`, `.lock-${process.ppid}`, '.lock-of-mine']) await writeFile(join(folder, name), '')
+    lock()()
+    expect(await readdir(folder)).to.have.members([`.lock-${process.ppid}`, '.lock-of-mine'])
+  })
+
   it('gives only its own lock back', async () => {
     const unlock = lock()
     await writeFile(join(folder, 'lock'), 'taken by another')
