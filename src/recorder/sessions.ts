@@ -13,6 +13,7 @@ import type { Journal } from './journal.ts'
 export interface LiveSession {
   readonly id: string
   readonly key: SessionKey
+  /** When it was seen last, by the monotonic clock: a wall clock that is set ends no session. */
   lastMs: number
   /** Exchanges in flight. */
   open: number
@@ -63,7 +64,7 @@ export function createSessionTable(deps: SessionDeps): SessionTable {
     const name = sha256Hex(JSON.stringify(key.inputs))
     const known = idleIds.get(name)
     const session = known === undefined ? undefined : live.get(known)
-    if (session !== undefined && (session.open > 0 || clock.now() - session.lastMs < IDLE_GAP_MS)) return session.id
+    if (session !== undefined && (session.open > 0 || clock.monotonic() - session.lastMs < IDLE_GAP_MS)) return session.id
     if (session !== undefined) end(session, 'idle')
     const id = sessionId(key, sha256Hex, [new Date(clock.now()).toISOString()])
     idleIds.set(name, id)
@@ -118,7 +119,7 @@ export function createSessionTable(deps: SessionDeps): SessionTable {
         live.set(id, session)
       }
       quiet.delete(id)
-      session.lastMs = clock.now()
+      session.lastMs = clock.monotonic()
       session.open++
       session.totals.exchanges++
       if (!session.announced) announce(session, entry)
@@ -126,12 +127,12 @@ export function createSessionTable(deps: SessionDeps): SessionTable {
     },
     leave: session => {
       session.open--
-      session.lastMs = clock.now()
+      session.lastMs = clock.monotonic()
       if (session.open === 0 && live.get(session.id) === session) quiet.set(session.id, session)
     },
     end,
     sweep: () => {
-      const before = clock.now() - IDLE_GAP_MS
+      const before = clock.monotonic() - IDLE_GAP_MS
       for (const session of quiet.values()) {
         if (session.lastMs >= before) return
         end(session, 'idle')

@@ -61,7 +61,7 @@ async function openStreams({ data, clock, post }: ShipDeps): Promise<Streams> {
       writer,
       files,
       pathOf: file => pathOf(writer, file),
-      now: clock.now,
+      now: clock.monotonic,
       onHole: (fromSeq, toSeq) => post({ type: 'hole', writer, fromSeq, toSeq }),
     })
   const logs = listLogs(directory)
@@ -91,7 +91,7 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier }: Streams): 
       await deliver(stream, result, { ...deps, orders })
       return true
     }
-    const due = stream.oldestMs !== undefined && (durable === undefined || orders.closing || clock.now() - stream.oldestMs >= lingerMs)
+    const due = stream.oldestMs !== undefined && (durable === undefined || orders.closing || clock.monotonic() - stream.oldestMs >= lingerMs)
     const packed = due ? stream.finish() : undefined
     if (packed === undefined) return false
     await deliver(stream, packed, { ...deps, orders })
@@ -107,7 +107,7 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier }: Streams): 
   }
   /** Sleeps until more is durable than `read`, or a line has waited for long enough. */
   const rest = async (read: bigint): Promise<void> => {
-    const ms = live.oldestMs === undefined ? MAX_RETRY_MS : Math.max(0, live.oldestMs + lingerMs - clock.now())
+    const ms = live.oldestMs === undefined ? MAX_RETRY_MS : Math.max(0, live.oldestMs + lingerMs - clock.monotonic())
     Atomics.store(shared, SLEEPING, 1n)
     // Something may have become durable since it was read, before the flag stood: then nobody will wake us.
     if (Atomics.load(shared, DURABLE) === read && !orders.closing) await orders.sleep(ms)

@@ -48,6 +48,7 @@ export interface WriterStreamOptions {
   /** Its log files, in order. Numbers may be missing: a file that could not be created, or was given up, leaves its number unused. */
   readonly files: readonly number[]
   readonly pathOf: (file: number) => string
+  /** ms, from any start; it must not step. */
   readonly now: () => number
   /** Frames are missing between two that are there. */
   readonly onHole: (fromSeq: number, toSeq: number) => void
