@@ -15,6 +15,8 @@ export interface ProgramOptions {
   readonly lingerSeconds: number
   /** Has the program write down what it does to files below a folder. */
   readonly watch?: Watch
+  /** For the Node that it runs on, such as a limit of the heap. */
+  readonly nodeOptions?: string
 }
 
 export interface Watch {
@@ -25,6 +27,7 @@ export interface Watch {
 }
 
 export interface Program {
+  readonly pid: number
   /** Where it listens; undefined when it ended before. */
   readonly url: Promise<string | undefined>
   /** Resolves when it has ended. */
@@ -37,9 +40,9 @@ export interface Program {
   stop(): Promise<void>
 }
 
-export function startProgram({ upstream, archive, spool, lingerSeconds, watch }: ProgramOptions): Program {
+export function startProgram({ upstream, archive, spool, lingerSeconds, watch, nodeOptions = '' }: ProgramOptions): Program {
   const args = ['up', '--upstream', upstream, '--archive', archive, '--spool', spool, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--linger', String(lingerSeconds)]
-  const child = spawn(STENO, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...watchEnvironment(watch) } })
+  const child = spawn(STENO, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...(nodeOptions === '' ? {} : { NODE_OPTIONS: nodeOptions }), ...watchEnvironment(watch) } })
   const said: string[] = []
   let isOver = false
   const ended = once(child, 'exit').then(() => {
@@ -54,6 +57,7 @@ export function startProgram({ upstream, archive, spool, lingerSeconds, watch }:
     void ended.then(() => resolve(undefined))
   })
   return {
+    pid: child.pid ?? 0,
     url,
     ended,
     get isOver() {
