@@ -1,18 +1,22 @@
-/** `npm run bench -- record [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
+/** `npm run bench -- record|compare [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
 
+import { runCompareBench } from './compare.ts'
 import { runRecordBench } from './record.ts'
 
-const USAGE = 'usage: npm run bench -- record [--json] [--quick]'
+const USAGE = 'usage: npm run bench -- record|compare [--json] [--quick]'
+
+const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, compare: runCompareBench }
 
 const args = process.argv.slice(2)
 const flags = args.filter(arg => arg.startsWith('--'))
-const names = args.filter(arg => !arg.startsWith('--'))
-if (names.length !== 1 || names[0] !== 'record' || flags.some(flag => flag !== '--json' && flag !== '--quick')) {
+const [name, ...more] = args.filter(arg => !arg.startsWith('--'))
+const bench = name !== undefined && more.length === 0 && Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined
+if (bench === undefined || flags.some(flag => flag !== '--json' && flag !== '--quick')) {
   console.error(USAGE)
   process.exit(2)
 }
 try {
-  const result = await runRecordBench({ quick: flags.includes('--quick'), say: line => console.error(line) })
+  const result = await bench({ quick: flags.includes('--quick'), say: line => console.error(line) })
   console.log(flags.includes('--json') ? JSON.stringify(result) : JSON.stringify(result, null, 2))
   process.exit(0)
 } catch (error) {

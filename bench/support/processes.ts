@@ -2,8 +2,12 @@
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { LoadOrder, LoadResult } from './load.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -34,6 +38,36 @@ export async function startPeer(script: string, args: readonly string[] = []): P
   return new Promise((resolve, reject) => {
     child.once('exit', code => reject(new Error(`${script} ended with ${String(code)} before it listened`)))
     child.once('message', (message: { readonly port: number }) => resolve({ port: message.port, child }))
+  })
+}
+
+/** Another program, on a port that was free a moment ago; resolves when it accepts connections. */
+export async function startCommand(command: string, args: (port: number) => readonly string[]): Promise<Peer> {
+  const port = await freePort()
+  const child = spawn(command, [...args(port)], { stdio: 'ignore' })
+  let gone = false
+  child.once('exit', () => (gone = true))
+  while (!(await accepts(port))) {
+    if (gone) throw new Error(`${command} ended before it listened`)
+    await wait(50)
+  }
+  return { port, child }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
   })
 }
 
