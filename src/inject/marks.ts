@@ -1,0 +1,85 @@
+/** Names that injection leaves on a pod. They are read back on the next run, by the operator and by people: they do not change. */
+
+import { isObject, numberAt, objectsAt, textAt } from '../policy/json.ts'
+import type { Capture } from '../policy/session-policy.ts'
+
+export const RECORDER = 'steno-recorder'
+export const REDIRECT = 'steno-redirect'
+/** Every volume of ours begins so. */
+export const VOLUME_PREFIX = 'steno-'
+export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
+
+/** `"true"` on a pod that has its recorder. */
+export const RECORDED_LABEL = 'steno.dev/recorded'
+/** JSON: see `Injected`. */
+export const INJECTED_ANNOTATION = 'steno.dev/injected'
+/** `"false"` asks not to be recorded. */
+export const RECORD_ANNOTATION = 'steno.dev/record'
+/** `native` or `plain`: overrides the choice by node version. */
+export const SIDECAR_ANNOTATION = 'steno.dev/sidecar'
+/** `"true"` on a namespace: no pod that should be recorded comes in without an intact recorder. */
+export const STRICT_LABEL = 'steno.dev/strict'
+
+/** What may stand on a pod under `steno.dev/`; anything else is a typo that is worth a warning. */
+export const KNOWN_ANNOTATIONS: readonly string[] = [RECORD_ANNOTATION, SIDECAR_ANNOTATION, INJECTED_ANNOTATION]
+
+export const SAFE_TO_EVICT_ANNOTATION = 'cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes'
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror'
+export const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce'
+/** OpenShift assigns uids to a namespace with it, and refuses others. */
+export const OPENSHIFT_UID_ANNOTATION = 'openshift.io/sa.scc.uid-range'
+
+/** The first listener; one number more for each further port. Below the admin port for as many ports as a policy may name. */
+export const FIRST_LISTENER = 15_080
+export const ADMIN_PORT = 15_090
+/** With `Redirect`, probes of the kubelet reach the app by these numbers, past the recorder. */
+export const FIRST_PROBE_PORT = 15_100
+
+export type SidecarMode = 'native' | 'plain'
+
+export interface InjectedPort {
+  /** Name by which Services reach it; absent when it has none. */
+  readonly name?: string
+  /** Number on which the app listens. */
+  readonly port: number
+  /** Number on which the recorder listens. */
+  readonly listen: number
+}
+
+export interface RenamedPort {
+  readonly container: string
+  readonly from: string
+  readonly to: string
+}
+
+/** Value of the `steno.dev/injected` annotation. */
+export interface Injected {
+  readonly version: string
+  readonly image: string
+  /** Equal on two pods whose recorders were set up alike. */
+  readonly configHash: string
+  readonly mode: SidecarMode
+  readonly capture: Exclude<Capture, 'Auto'>
+  readonly ports: readonly InjectedPort[]
+  /** Ports of the app that gave their name to the recorder. */
+  readonly renamed: readonly RenamedPort[]
+  readonly policies: readonly { readonly name: string; readonly uid: string; readonly generation: number }[]
+}
+
+/** What undoing and checking an injection needs of it. */
+export type InjectedMark = Pick<Injected, 'renamed' | 'configHash' | 'capture'> & { readonly ports: readonly Pick<InjectedPort, 'port' | 'listen'>[] }
+
+/** @returns undefined when the text is not ours */
+export function parseInjected(text: string): InjectedMark | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (!isObject(value) || !Array.isArray(value['renamed']) || !Array.isArray(value['ports'])) return undefined
+  const renamed = objectsAt(value, 'renamed').map(each => ({ container: textAt(each, 'container') ?? '', from: textAt(each, 'from') ?? '', to: textAt(each, 'to') ?? '' }))
+  const ports = objectsAt(value, 'ports').map(each => ({ listen: numberAt(each, 'listen') ?? 0, port: numberAt(each, 'port') ?? 0 }))
+  if (renamed.some(({ from, to }) => from === '' || to === '')) return undefined
+  return { renamed, ports, configHash: textAt(value, 'configHash') ?? '', capture: value['capture'] === 'Redirect' ? 'Redirect' : 'Port' }
+}

@@ -1,0 +1,126 @@
+/** The recorder as a container, with its volumes. Satisfies the pod security level `restricted`. */
+
+import type { JsonObject } from '../policy/json.ts'
+import type { EffectivePolicy } from '../policy/merge.ts'
+import { ADMIN_PORT, RECORDER, VOLUMES } from './marks.ts'
+import type { InjectedPort, SidecarMode } from './marks.ts'
+import type { PodFacts } from './pod-facts.ts'
+import type { DefaultSink, InjectorSettings } from './settings.ts'
+
+/** Of the image. No other is asked for, since some clusters assign uids (OpenShift). */
+const UID = 65_532
+const SPOOL_PATH = '/var/lib/steno'
+const ARCHIVE_PATH = '/var/lib/steno-archive'
+const AWS_TOKEN_PATH = '/var/run/secrets/steno.dev/aws'
+/** What stands here keeps the ServiceAccount admission plugin from mounting the app's API token into the recorder. */
+const API_TOKEN_PATH = '/var/run/secrets/kubernetes.io/serviceaccount'
+/** An hour is long enough for a role's session, and short for a thief. The kubelet renews it at 80 %. */
+const AWS_TOKEN_SECONDS = 3600
+/** The recorder's uid is not the file's owner. What keeps others out is that only the recorder mounts it. */
+const TOKEN_MODE = 0o644
+/** What the recorder's files may take beside the spool's limit: the reserve, positions, and a file that is being prepared. */
+const SPOOL_MARGIN_MIB = 64
+/** Of the memory limit, what the JavaScript heap may have. Buffers, the shipper's thread and the program take the rest. */
+const HEAP_SHARE = 0.5
+
+export interface RecorderParts {
+  readonly container: JsonObject
+  readonly volumes: readonly JsonObject[]
+}
+
+export interface RecorderInput {
+  readonly facts: PodFacts
+  readonly policy: EffectivePolicy
+  readonly settings: InjectorSettings
+  readonly mode: SidecarMode
+  readonly ports: readonly InjectedPort[]
+  /** The cluster assigns uids itself. */
+  readonly assignedUids: boolean
+}
+
+/** Every field that the API server would fill in is written out, so that the container compares equal on the next run. */
+export function recorderParts(input: RecorderInput): RecorderParts {
+  const { settings, policy } = input
+  const sink: DefaultSink = policy.sink === undefined ? settings.sink : { firehose: policy.sink }
+  const memory = quantity(settings.memoryMib)
+  const disk = quantity(settings.spoolMib + SPOOL_MARGIN_MIB)
+  const cpu = input.facts.guaranteed ? settings.guaranteedCpu : settings.cpu
+  const container: JsonObject = {
+    name: RECORDER,
+    image: settings.image,
+    imagePullPolicy: settings.imagePullPolicy,
+    ...(input.mode === 'native' ? { restartPolicy: 'Always' } : {}),
+    args: recorderArgs(input, sink),
+    env: recorderEnv(input, sink),
+    // Named ports are those that were taken over; the recorder answers under the name that Services use.
+    ports: [...input.ports.map(({ name, listen }) => ({ ...(name === undefined ? {} : { name }), containerPort: listen, protocol: 'TCP' })), { name: 'steno-admin', containerPort: ADMIN_PORT, protocol: 'TCP' }],
+    resources: { requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(input.facts.guaranteed ? { cpu } : {}), memory, 'ephemeral-storage': disk } },
+    startupProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 1, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 120 },
+    readinessProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 5, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 3 },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      privileged: false,
+      readOnlyRootFilesystem: true,
+      runAsNonRoot: true,
+      // A pod may ask for root for its own containers; the recorder does not follow.
+      ...(input.assignedUids ? {} : { runAsUser: UID, runAsGroup: UID }),
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    terminationMessagePath: '/dev/termination-log',
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    volumeMounts: [
+      { name: VOLUMES.spool, mountPath: SPOOL_PATH },
+      { name: VOLUMES.noApiToken, mountPath: API_TOKEN_PATH, readOnly: true },
+      ...('claim' in sink ? [{ name: VOLUMES.archive, mountPath: ARCHIVE_PATH }] : [{ name: VOLUMES.awsToken, mountPath: AWS_TOKEN_PATH, readOnly: true }]),
+    ],
+  }
+  return {
+    container,
+    volumes: [
+      { name: VOLUMES.spool, emptyDir: { sizeLimit: disk } },
+      { name: VOLUMES.noApiToken, emptyDir: { sizeLimit: '1Mi' } },
+      'claim' in sink
+        ? { name: VOLUMES.archive, persistentVolumeClaim: { claimName: sink.claim } }
+        : { name: VOLUMES.awsToken, projected: { defaultMode: TOKEN_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } },
+    ],
+  }
+}
+
+function recorderArgs({ policy, settings, ports }: RecorderInput, sink: DefaultSink): string[] {
+  return [
+    'record',
+    ...ports.map(({ listen, port }) => `--port=${listen}=${port}`),
+    `--admin=0.0.0.0:${ADMIN_PORT}`,
+    `--spool=${SPOOL_PATH}/spool`,
+    `--spool-max=${settings.spoolMib}Mi`,
+    `--on-failure=${policy.onFailure.toLowerCase()}`,
+    `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
+    ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--firehose=${sink.firehose.stream}`, `--region=${sink.firehose.region}`]),
+  ]
+}
+
+function recorderEnv({ facts, policy, settings, ports }: RecorderInput, sink: DefaultSink): JsonObject[] {
+  const field = (name: string, fieldPath: string): JsonObject => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
+  return [
+    field('STENO_POD', 'metadata.name'),
+    field('STENO_NAMESPACE', 'metadata.namespace'),
+    field('STENO_NODE', 'spec.nodeName'),
+    ...(facts.workload === undefined ? [] : [{ name: 'STENO_WORKLOAD', value: facts.workload }]),
+    { name: 'STENO_IMAGE', value: settings.image },
+    { name: 'STENO_POLICY', value: policy.names.join(',') },
+    { name: 'STENO_SERVER', value: facts.workload?.split('/')[1] ?? ports[0]?.name ?? 'mcp' },
+    { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
+    ...('claim' in sink || settings.roleArn === undefined
+      ? []
+      : [
+          { name: 'AWS_ROLE_ARN', value: settings.roleArn },
+          { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: `${AWS_TOKEN_PATH}/token` },
+        ]),
+  ]
+}
+
+/** As the API server writes it back, so that it compares equal on the next run. */
+function quantity(mib: number): string {
+  return mib % 1024 === 0 ? `${mib / 1024}Gi` : `${mib}Mi`
+}

@@ -1,0 +1,83 @@
+/** What the installation says about every recorder. Policies say the rest. */
+
+import { Reader } from '../policy/problem.ts'
+import type { Problem } from '../policy/problem.ts'
+import type { FirehoseSink } from '../policy/session-policy.ts'
+
+/** Where recordings of pods go whose policy names no sink. */
+export type DefaultSink =
+  | { readonly firehose: FirehoseSink }
+  /** A PersistentVolumeClaim of this name in the pod's own namespace. */
+  | { readonly claim: string }
+
+export interface InjectorSettings {
+  /** Of this program. */
+  readonly version: string
+  /** The namespace of the installation itself: nothing in it is recorded. */
+  readonly namespace: string
+  /** Image of the recorder; by digest, so that every node runs the same. */
+  readonly image: string
+  readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never'
+  readonly sink: DefaultSink
+  /** Role that recorders take on in AWS. */
+  readonly roleArn?: string
+  /** Request of CPU. */
+  readonly cpu: string
+  /** Request and limit of CPU in pods whose class is Guaranteed, which need both. */
+  readonly guaranteedCpu: string
+  /** MiB, request and limit. */
+  readonly memoryMib: number
+  /** MiB that a spool may take. */
+  readonly spoolMib: number
+}
+
+export type ParsedSettings = { readonly settings: InjectorSettings } | { readonly problems: readonly Problem[] }
+
+const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
+const CPU = { pattern: /^(?:[1-9][0-9]*m|[1-9][0-9]*)$/, says: 'must be CPU such as 100m or 1' }
+const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/\S{1,512}$/, says: 'must be the ARN of an IAM role' }
+const IMAGE = { pattern: /^\S{1,512}$/, says: 'must be the reference of an image' }
+const NAME = { pattern: /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, says: 'must be a name of lower case letters, digits, - and .' }
+const STREAM = { pattern: /^[A-Za-z0-9_.-]{1,64}$/, says: 'must be the name of a Firehose stream' }
+const REGION = { pattern: /^[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}$/, says: 'must be the name of an AWS region such as eu-west-1' }
+
+/** Below these the recorder does not run well. */
+const MIN_MEMORY_MIB = 96
+const MIN_SPOOL_MIB = 16
+
+/** @param document as parsed from JSON or YAML */
+export function parseSettings(document: unknown, version: string): ParsedSettings {
+  const read = new Reader()
+  const value = read.object(document, '', FIELDS)
+  if (value === undefined) return { problems: read.problems }
+  const image = read.text(value['image'], 'image', IMAGE)
+  const imagePullPolicy = read.oneOf(value['imagePullPolicy'], 'imagePullPolicy', ['IfNotPresent', 'Always', 'Never'], 'IfNotPresent')
+  const namespace = read.text(value['namespace'] ?? 'steno-system', 'namespace', NAME)
+  const sink = readSink(read, value['sink'])
+  const roleArn = value['roleArn'] === undefined ? undefined : read.text(value['roleArn'], 'roleArn', ROLE)
+  const cpu = read.text(value['cpu'] ?? '50m', 'cpu', CPU)
+  const guaranteedCpu = read.text(value['guaranteedCpu'] ?? '250m', 'guaranteedCpu', CPU)
+  const memoryMib = whole(read, value['memoryMib'] ?? 192, 'memoryMib', MIN_MEMORY_MIB)
+  const spoolMib = whole(read, value['spoolMib'] ?? 512, 'spoolMib', MIN_SPOOL_MIB)
+  if (read.problems.length > 0 || image === undefined || imagePullPolicy === undefined || namespace === undefined || sink === undefined) return { problems: read.problems }
+  if (cpu === undefined || guaranteedCpu === undefined || memoryMib === undefined || spoolMib === undefined) return { problems: read.problems }
+  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), cpu, guaranteedCpu, memoryMib, spoolMib } }
+}
+
+function readSink(read: Reader, value: unknown): DefaultSink | undefined {
+  const sink = read.object(value, 'sink', ['firehose', 'claim'])
+  if (sink === undefined) return undefined
+  if ((sink['firehose'] === undefined) === (sink['claim'] === undefined)) return read.wrong('sink', 'must have either firehose or claim')
+  if (sink['claim'] !== undefined) {
+    const claim = read.text(sink['claim'], 'sink.claim', NAME)
+    return claim === undefined ? undefined : { claim }
+  }
+  const firehose = read.object(sink['firehose'], 'sink.firehose', ['stream', 'region'])
+  const stream = firehose && read.text(firehose['stream'], 'sink.firehose.stream', STREAM)
+  const region = firehose && read.text(firehose['region'], 'sink.firehose.region', REGION)
+  return stream === undefined || region === undefined ? undefined : { firehose: { stream, region } }
+}
+
+function whole(read: Reader, value: unknown, path: string, least: number): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= 1_048_576 ? value : read.wrong(path, `must be a whole number of MiB, at least ${least}`)
+}

@@ -1,0 +1,101 @@
+/** From the JSON of a SessionPolicy to its type, or to everything that is wrong with it. As strict as the CRD; a test compares the two. */
+
+import { isObject, numberAt, textAt } from './json.ts'
+import { Reader } from './problem.ts'
+import type { Problem } from './problem.ts'
+import { CAPTURES, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, OPT_OUTS, VERSION } from './session-policy.ts'
+import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy } from './session-policy.ts'
+
+export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
+
+const API_VERSION = `${GROUP}/${VERSION}`
+const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const
+
+/** IANA service name, as for the name of a container port. */
+const PORT_NAME = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/
+const NAME = { pattern: /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, says: 'must be a name of lower case letters, digits, - and .' }
+const STREAM = { pattern: /^[A-Za-z0-9_.-]{1,64}$/, says: 'must be the name of a Firehose stream: 1 to 64 of a-z, A-Z, 0-9, _ . -' }
+const REGION = { pattern: /^[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}$/, says: 'must be the name of an AWS region such as eu-west-1' }
+/** A prefix that is a DNS name, then at most 63 characters (k8s.io/apimachinery, IsQualifiedName). */
+const LABEL_KEY = { pattern: /^(?:(?=.{1,253}\/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, says: 'must be the key of a label' }
+const LABEL_VALUE = { pattern: /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/, says: 'must be the value of a label: at most 63 of a-z, A-Z, 0-9, - _ .' }
+
+const MAX_SELECTOR_ENTRIES = 32
+const MAX_SELECTOR_VALUES = 64
+
+/** @param document as parsed from JSON or YAML; `metadata` may be that of a stored object or of a file */
+export function parsePolicy(document: unknown): ParsedPolicy {
+  const read = new Reader()
+  const top = read.object(document, '', ['apiVersion', 'kind', 'metadata', 'spec', 'status'])
+  if (top === undefined) return { problems: read.problems }
+  if (top['apiVersion'] !== API_VERSION) read.wrong('apiVersion', `must be ${API_VERSION}`)
+  if (top['kind'] !== KIND) read.wrong('kind', `must be ${KIND}`)
+  // Metadata is the API server's to check, except what is used here.
+  const metadata = isObject(top['metadata']) ? top['metadata'] : {}
+  const name = read.text(metadata['name'], 'metadata.name', NAME)
+  const spec = readSpec(read, top['spec'])
+  if (read.problems.length > 0 || name === undefined || spec === undefined) return { problems: read.problems }
+  return { policy: { namespace: textAt(metadata, 'namespace') ?? 'default', name, uid: textAt(metadata, 'uid') ?? '', generation: numberAt(metadata, 'generation') ?? 0, spec } }
+}
+
+function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
+  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'sink'])
+  if (spec === undefined) return undefined
+  const selector = readSelector(read, spec['selector'])
+  const ports = read.list(spec['ports'], 'spec.ports', MAX_PORTS, (entry, path) => readPort(read, entry, path))
+  if (new Set(ports).size < ports.length) read.wrong('spec.ports', 'must not name a port twice')
+  const capture = read.oneOf(spec['capture'], 'spec.capture', CAPTURES, 'Auto')
+  const durability = read.oneOf(spec['durability'], 'spec.durability', DURABILITIES, 'Local')
+  const onFailure = read.oneOf(spec['onFailure'], 'spec.onFailure', FAILURES, 'Block')
+  const optOut = read.oneOf(spec['optOut'], 'spec.optOut', OPT_OUTS, 'Refuse')
+  const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'])
+  if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
+  if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined) return undefined
+  return { selector, ports, capture, durability, onFailure, optOut, ...(sink === undefined ? {} : { sink }) }
+}
+
+function readPort(read: Reader, value: unknown, path: string): string | number | undefined {
+  const entry = read.object(value, path, ['port'])
+  if (entry === undefined) return undefined
+  const port = entry['port']
+  if (typeof port === 'number' && Number.isInteger(port) && port >= 1 && port <= 65_535) return port
+  if (typeof port === 'string' && PORT_NAME.test(port)) return port
+  return read.wrong(`${path}.port`, 'must be a number from 1 to 65535, or the name of a container port: at most 15 of a-z, 0-9 and -, with a letter')
+}
+
+function readSelector(read: Reader, value: unknown): LabelSelector | undefined {
+  const path = 'spec.selector'
+  const selector = read.object(value, path, ['matchLabels', 'matchExpressions'])
+  if (selector === undefined) return undefined
+  const labels = selector['matchLabels'] === undefined ? {} : selector['matchLabels']
+  if (!isObject(labels)) return read.wrong(`${path}.matchLabels`, 'must be an object')
+  const matchLabels: Record<string, string> = {}
+  if (Object.keys(labels).length > MAX_SELECTOR_ENTRIES) read.wrong(`${path}.matchLabels`, `may have at most ${MAX_SELECTOR_ENTRIES} entries`)
+  for (const [key, entry] of Object.entries(labels)) {
+    const at = `${path}.matchLabels.${key}`
+    read.text(key, at, LABEL_KEY)
+    matchLabels[key] = read.text(entry, at, LABEL_VALUE) ?? ''
+  }
+  const matchExpressions = read.list(selector['matchExpressions'], `${path}.matchExpressions`, MAX_SELECTOR_ENTRIES, (entry, at) => readTerm(read, entry, at))
+  return { matchLabels, matchExpressions }
+}
+
+function readTerm(read: Reader, value: unknown, path: string): SelectorTerm | undefined {
+  const term = read.object(value, path, ['key', 'operator', 'values'])
+  if (term === undefined) return undefined
+  const key = read.text(term['key'], `${path}.key`, LABEL_KEY)
+  const operator = read.oneOf(term['operator'], `${path}.operator`, OPERATORS)
+  const values = read.list(term['values'], `${path}.values`, MAX_SELECTOR_VALUES, (entry, at) => read.text(entry, at, LABEL_VALUE))
+  const wantsValues = operator === 'In' || operator === 'NotIn'
+  if (operator !== undefined && wantsValues === (values.length === 0)) read.wrong(`${path}.values`, `must ${wantsValues ? 'not be empty' : 'be absent'} with ${operator}`)
+  return key === undefined || operator === undefined ? undefined : { key, operator, values }
+}
+
+function readSink(read: Reader, value: unknown): FirehoseSink | undefined {
+  const sink = read.object(value, 'spec.sink', ['firehose'])
+  if (sink === undefined) return undefined
+  const firehose = read.object(sink['firehose'], 'spec.sink.firehose', ['stream', 'region'])
+  const stream = firehose && read.text(firehose['stream'], 'spec.sink.firehose.stream', STREAM)
+  const region = firehose && read.text(firehose['region'], 'spec.sink.firehose.region', REGION)
+  return stream === undefined || region === undefined ? undefined : { stream, region }
+}

@@ -1,0 +1,60 @@
+/** A SessionPolicy: what an admin writes. `crds/` describes the same for the API server; a test compares the two. */
+
+export const GROUP = 'steno.dev'
+export const VERSION = 'v1alpha1'
+export const KIND = 'SessionPolicy'
+export const PLURAL = 'sessionpolicies'
+
+export const CAPTURES = ['Auto', 'Port', 'Redirect'] as const
+export const DURABILITIES = ['Local', 'OffPod'] as const
+export const FAILURES = ['Block', 'Allow'] as const
+export const OPT_OUTS = ['Refuse', 'Allow'] as const
+
+/** How traffic gets to the recorder. `Auto`: the first that the namespace and the port allow. */
+export type Capture = (typeof CAPTURES)[number]
+/** When a message may pass: written to local disk, or accepted by the sink. */
+export type Durability = (typeof DURABILITIES)[number]
+/** What happens to messages when recording is impossible. */
+export type OnFailure = (typeof FAILURES)[number]
+/** Whether a pod may ask not to be recorded. */
+export type OptOut = (typeof OPT_OUTS)[number]
+
+/** Most ports of a policy: each takes a listener of its own. */
+export const MAX_PORTS = 8
+
+export interface SelectorTerm {
+  readonly key: string
+  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
+  readonly values: readonly string[]
+}
+
+/** As `metav1.LabelSelector`: all must hold; an empty one selects everything. */
+export interface LabelSelector {
+  readonly matchLabels: Readonly<Record<string, string>>
+  readonly matchExpressions: readonly SelectorTerm[]
+}
+
+export interface FirehoseSink {
+  readonly stream: string
+  readonly region: string
+}
+
+export interface PolicySpec {
+  readonly selector: LabelSelector
+  /** Names and numbers. Empty: found by convention (`src/inject/choose-ports.ts`). */
+  readonly ports: readonly (string | number)[]
+  readonly capture: Capture
+  readonly durability: Durability
+  readonly onFailure: OnFailure
+  readonly optOut: OptOut
+  /** Where recordings go; the installation's own when absent. */
+  readonly sink?: FirehoseSink
+}
+
+export interface SessionPolicy {
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly generation: number
+  readonly spec: PolicySpec
+}
