@@ -28,6 +28,8 @@ export type ErrorCode =
   | 'recording.invalid'
   | 'recording.not-found'
   | 'anchor.invalid'
+  | 'kube.request'
+  | 'policy.invalid'
 
 /** Callers switch on `code`; there is no subclass per cause. */
 export class StenoError extends Error {

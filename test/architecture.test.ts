@@ -24,8 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   platform: ['errors'],
   errors: [],
 }
-/** The embedded default starts a recorder from the command line. */
-const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'] }
+/** A command that starts a role: the embedded default, and the webhook. */
+const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'] }
 const PURE = ['record', 'policy', 'inject', 'errors']
 
 /** `src/record/frame.ts` → `record`, `src/errors.ts` → `errors`. */

@@ -37,3 +37,12 @@ export function queryFlags(flags: readonly (readonly [flag: string, text: string
   })
   return { terms }
 }
+
+/** `HOST:PORT`; loopback when there is no host. */
+export function addressFlag(flag: string, text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/i.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw new StenoError('usage.invalid', `${flag} must be HOST:PORT such as 127.0.0.1:15080, not ${JSON.stringify(text)}`)
+  const host = match[1] ?? match[2] ?? ''
+  return { host: host === '' ? '127.0.0.1' : host, port }
+}

@@ -14,6 +14,7 @@ import { FORMATS } from './output.ts'
 import type { OutputOptions } from './output.ts'
 import type { ExportOptions } from './export.ts'
 import type { FrameOptions } from './frame.ts'
+import type { InjectOptions } from './inject.ts'
 import type { PlayOptions } from './play.ts'
 import type { ShowOptions } from './show.ts'
 import type { SourceOptions } from './source.ts'
@@ -55,6 +56,7 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
   addUp(program, io, done)
   addReading(program, io, done)
   addProof(program, io, done)
+  addCluster(program, io, done)
   program.showHelpAfterError(`run '${name} --help' for help`)
   for (const command of program.commands) command.showHelpAfterError(`run '${name} ${command.name()} --help' for help`)
   return program
@@ -125,6 +127,25 @@ function addProof(program: Command, io: CliIo, done: Done): void {
     .option('--require-anchor', 'fail unless the anchor proves the recording')
     .option('--save-anchor <file>', 'keep the heads of this recording as an anchor')
     .action(async (id: string | undefined, options: VerifyOptions) => done(await (await import('./verify.ts')).runVerify(id, options, io)))
+}
+
+function addCluster(program: Command, io: CliIo, done: Done): void {
+  program
+    .command('inject')
+    .description('the admission webhook that puts recorders into pods; with --dry-run, what it would do with a file')
+    .option('--config <file>', 'what the installation says about every recorder: image, sink, resources')
+    .option('--listen <host:port>', 'where the API server asks', '0.0.0.0:9443')
+    .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
+    .option('--certificate <file>', 'certificate of the webhook, reread when it changes')
+    .option('--key <file>', 'key of the certificate')
+    .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .option('--dry-run', 'decide on the pods in a file, and print them as they would be')
+    .option('-f, --file <file>', 'pods or workloads, for --dry-run; - is standard input')
+    .option('--policy <file...>', 'session policies, for --dry-run')
+    .option('--namespace <file>', 'the namespace with its labels, for --dry-run')
+    .option('--node-minor <number>', 'minor version of the oldest node, for --dry-run', '34')
+    .action(async (options: InjectOptions) => done(await (await import('./inject.ts')).runInject(options, io)))
 }
 
 function withSourceFlags(command: Command): Command {

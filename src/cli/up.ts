@@ -6,7 +6,7 @@ import { systemClock } from '../platform/clock.ts'
 import { createLog, LOG_LEVELS } from '../platform/log.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
 import { startRecorder } from '../recorder/recorder.ts'
-import type { Address } from '../recorder/recorder.ts'
+import { addressFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { version } from './version.ts'
 
@@ -37,8 +37,8 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
   const starting = startRecorder({
     version: version(),
     upstream,
-    listen: parseAddress('--listen', options.listen),
-    admin: parseAddress('--admin', options.admin),
+    listen: addressFlag('--listen', options.listen),
+    admin: addressFlag('--admin', options.admin),
     serverName: options.serverName ?? upstream.host,
     spoolDirectory: resolve(options.spool ?? join(archive, '.spool')),
     spoolMaxBytes: parseSize('--spool-max', options.spoolMax),
@@ -77,14 +77,6 @@ function parseUpstream(text: string): URL {
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new StenoError('usage.invalid', `--upstream must be an http or https URL such as http://127.0.0.1:3001/mcp, not ${JSON.stringify(text)}`)
   if (url.username !== '' || url.password !== '') throw new StenoError('usage.invalid', '--upstream must not carry a user name or password')
   return url
-}
-
-function parseAddress(flag: string, text: string): Address {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/i.exec(text)
-  const port = Number(match?.[3])
-  if (match === null || port > 65_535) throw new StenoError('usage.invalid', `${flag} must be HOST:PORT such as 127.0.0.1:15080, not ${JSON.stringify(text)}`)
-  const host = match[1] ?? match[2] ?? ''
-  return { host: host === '' ? '127.0.0.1' : host, port }
 }
 
 function parseSize(flag: string, text: string): number {

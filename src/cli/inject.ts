@@ -1,0 +1,161 @@
+/** `steno inject`: the admission webhook; with `--dry-run`, the same decision on a file, without a cluster. */
+
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { dump, loadAll } from 'js-yaml'
+
+import { StenoError } from '../errors.ts'
+import { decide } from '../inject/decide.ts'
+import type { Decision, NamespaceFacts } from '../inject/decide.ts'
+import { sentence } from '../inject/reasons.ts'
+import { parseSettings } from '../inject/settings.ts'
+import type { InjectorSettings } from '../inject/settings.ts'
+import { createKubeClient } from '../kube/client.ts'
+import { clusterFromKubeconfig, clusterFromPod } from '../kube/cluster.ts'
+import { systemClock } from '../platform/clock.ts'
+import { createLog } from '../platform/log.ts'
+import type { LogLevel } from '../platform/log.ts'
+import { isObject, objectAt, textAt, textsAt } from '../policy/json.ts'
+import type { Json, JsonObject } from '../policy/json.ts'
+import { parsePolicy } from '../policy/parse-policy.ts'
+import { problemText } from '../policy/problem.ts'
+import type { Problem } from '../policy/problem.ts'
+import { KIND } from '../policy/session-policy.ts'
+import type { SessionPolicy } from '../policy/session-policy.ts'
+import { startWebhook } from '../webhook/webhook.ts'
+import { addressFlag } from './flag.ts'
+import type { CliIo, ExitCode } from './io.ts'
+import { printable } from './printable.ts'
+import { version } from './version.ts'
+import { write } from './write.ts'
+
+/** As the command line gives them. */
+export interface InjectOptions {
+  readonly config?: string
+  readonly listen: string
+  readonly admin: string
+  readonly certificate?: string
+  readonly key?: string
+  readonly kubeconfig?: string
+  readonly logLevel: LogLevel
+  readonly dryRun?: boolean
+  readonly file?: string
+  readonly policy?: readonly string[]
+  readonly namespace?: string
+  readonly nodeMinor: string
+}
+
+export async function runInject(options: InjectOptions, io: CliIo): Promise<ExitCode> {
+  return options.dryRun === true ? await dryRun(options, io) : await serve(options, io)
+}
+
+async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
+  for (const flag of ['config', 'certificate', 'key'] as const) if (options[flag] === undefined) throw new StenoError('usage.invalid', `--${flag} is needed; without a cluster, use --dry-run`)
+  const settings = await readSettings(options.config ?? '')
+  const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
+  const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
+  const client = createKubeClient(cluster)
+  try {
+    const webhook = await startWebhook({
+      listen: addressFlag('--listen', options.listen),
+      admin: addressFlag('--admin', options.admin),
+      certFile: options.certificate ?? '',
+      keyFile: options.key ?? '',
+      settings,
+      client,
+      instance: io.env['HOSTNAME'] ?? hostname(),
+      clock: systemClock,
+      log,
+      random: Math.random,
+    })
+    log.info('listening', { port: webhook.port, admin: webhook.adminPort, server: cluster.server.origin })
+    void webhook.synced.then(() => log.info('ready: policies, namespaces and nodes are known'))
+    await new Promise<void>(done => {
+      if (io.signal.aborted) done()
+      else io.signal.addEventListener('abort', () => done(), { once: true })
+    })
+    log.info('stopping: answering on until the API server has gone elsewhere')
+    await webhook.stop()
+    log.info('stopped')
+    return 0
+  } finally {
+    await client.close()
+  }
+}
+
+async function dryRun(options: InjectOptions, io: CliIo): Promise<ExitCode> {
+  if (options.file === undefined || options.policy === undefined) throw new StenoError('usage.invalid', '--dry-run needs -f FILE with a pod or a workload, and --policy FILE')
+  const minor = Number(options.nodeMinor)
+  if (!/^\d{1,3}$/.test(options.nodeMinor)) throw new StenoError('usage.invalid', `--node-minor must be the minor version of the oldest node such as 34, not ${JSON.stringify(options.nodeMinor)}`)
+  const pods = (await documents(options.file, io)).map(podOf).filter(each => each !== undefined)
+  if (pods.length === 0) throw new StenoError('usage.invalid', `no pod, and nothing with a pod template, in ${options.file}`)
+  const settings = options.config === undefined ? EXAMPLE : await readSettings(options.config)
+  const policies = (await Promise.all(options.policy.map(async file => await readPolicies(file, io)))).flat()
+  const namespace = options.namespace === undefined ? { name: 'default', labels: {}, annotations: {} } : namespaceOf((await documents(options.namespace, io))[0])
+  for (const pod of pods) {
+    const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)
+    const decision = decide({ pod, namespace, policies, settings, oldestNodeMinor: minor, digest })
+    for (const line of about(pod, decision)) io.stderr.write(`${printable(line)}\n`)
+    await write(io.stdout, `---\n${dump(decision.pod, { lineWidth: -1, noRefs: true })}`)
+  }
+  return 0
+}
+
+/** What a dry run assumes of an installation when it is given none. */
+const EXAMPLE: InjectorSettings = settingsOf({ image: 'steno', sink: { claim: 'steno-archive' } }, 'the built-in example')
+
+function about(pod: JsonObject, decision: Decision): string[] {
+  const name = textAt(pod['metadata'], 'name') ?? textAt(pod['metadata'], 'generateName') ?? 'pod'
+  const how = decision.decision === 'inject' ? ` Capture ${decision.capture}, ${decision.mode} sidecar, ${decision.ports.map(each => `${each.name ?? each.port} → ${each.listen}`).join(', ')}.` : ''
+  return [`${name}: ${decision.decision} (${decision.reason}): ${sentence(decision.reason, decision.detail)}${how}`, ...decision.warnings.map(warning => `${name}: warning: ${warning}`)]
+}
+
+/** A pod, or the pod that a Deployment, Job or the like would make. */
+function podOf(document: unknown): JsonObject | undefined {
+  if (!isObject(document)) return undefined
+  if (document['kind'] === 'Pod') return document
+  const spec = objectAt(document, 'spec')
+  const template = document['kind'] === 'CronJob' ? objectAt(objectAt(objectAt(spec, 'jobTemplate'), 'spec'), 'template') : objectAt(spec, 'template')
+  if (template['spec'] === undefined) return undefined
+  return { apiVersion: 'v1', kind: 'Pod', metadata: { generateName: `${textAt(document['metadata'], 'name') ?? 'pod'}-`, ...objectAt(template, 'metadata') }, spec: objectAt(template, 'spec') }
+}
+
+function namespaceOf(document: Json | undefined): NamespaceFacts {
+  return { name: textAt(objectAt(document, 'metadata'), 'name') ?? 'default', labels: textsAt(objectAt(document, 'metadata'), 'labels'), annotations: textsAt(objectAt(document, 'metadata'), 'annotations') }
+}
+
+async function readPolicies(file: string, io: CliIo): Promise<SessionPolicy[]> {
+  return (await documents(file, io))
+    .filter(each => isObject(each) && each['kind'] === KIND)
+    .map(document => {
+      const parsed = parsePolicy(document)
+      if ('problems' in parsed) throw new StenoError('policy.invalid', `${file}: ${allOf(parsed.problems)}`)
+      return parsed.policy
+    })
+}
+
+async function readSettings(file: string): Promise<InjectorSettings> {
+  return settingsOf((await documents(file))[0], file)
+}
+
+function settingsOf(document: unknown, file: string): InjectorSettings {
+  const parsed = parseSettings(document, version())
+  if ('problems' in parsed) throw new StenoError('config.invalid', `${file}: ${allOf(parsed.problems)}`)
+  return parsed.settings
+}
+
+function allOf(problems: readonly Problem[]): string {
+  return problems.map(problemText).join('; ')
+}
+
+async function documents(file: string, io?: CliIo): Promise<Json[]> {
+  let content = ''
+  try {
+    if (file === '-' && io !== undefined) for await (const chunk of io.stdin) content += String(chunk)
+    else content = await readFile(file, 'utf8')
+    return (loadAll(content) as Json[]).filter(each => each !== null && each !== undefined)
+  } catch (cause) {
+    throw new StenoError('usage.invalid', `cannot read ${file} as YAML: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+}

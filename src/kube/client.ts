@@ -1,0 +1,132 @@
+/** Requests to an API server: JSON in and out, errors with their status, streams of events. Retries nothing: callers know what may be repeated. */
+
+import { Pool } from 'undici'
+import type { Dispatcher } from 'undici'
+
+import { StenoError } from '../errors.ts'
+import { isObject, numberAt, textAt } from '../policy/json.ts'
+import type { Json, JsonObject } from '../policy/json.ts'
+import type { Cluster } from './cluster.ts'
+import { lines } from './lines.ts'
+
+/** A request that the API server refused, or that did not reach it (`status` 0). */
+export class KubeError extends StenoError {
+  readonly status: number
+  /** The API's own word for it, such as `Expired` or `AlreadyExists`. */
+  readonly reason: string
+  readonly retryAfterMs: number | undefined
+
+  constructor(status: number, reason: string, message: string, options: { readonly retryAfterMs?: number | undefined; readonly cause?: unknown } = {}) {
+    super('kube.request', message, options)
+    this.status = status
+    this.reason = reason
+    this.retryAfterMs = options.retryAfterMs
+  }
+}
+
+export interface RequestOptions {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly body?: Json
+  readonly contentType?: string
+  readonly signal?: AbortSignal
+}
+
+export interface KubeClient {
+  /** Rejects with a KubeError. */
+  request(path: string, options?: RequestOptions): Promise<JsonObject>
+  /** The events of a watch, one JSON object each, until the server ends it, the signal aborts or nothing came for `quietMs`. Throws a KubeError. */
+  watch(path: string, options: { readonly quietMs: number; readonly signal: AbortSignal; readonly onOpen?: () => void }): AsyncGenerator<JsonObject>
+  close(): Promise<void>
+}
+
+const CONNECT_MS = 10_000
+/** A list of a large cluster takes its time; one that hangs must not. */
+const ANSWER_MS = 60_000
+/** Objects in etcd are at most 1.5 MiB; an event holds one. */
+const MAX_EVENT_BYTES = 8 * 1024 * 1024
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024
+
+export function createKubeClient(cluster: Cluster): KubeClient {
+  const { ca, cert, key } = cluster
+  const pool = new Pool(cluster.server.origin, {
+    headersTimeout: ANSWER_MS,
+    bodyTimeout: ANSWER_MS,
+    connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) },
+  })
+  const base = cluster.server.pathname.replace(/\/$/, '')
+
+  const send = async (path: string, options: RequestOptions, bodyTimeout = ANSWER_MS): Promise<Dispatcher.ResponseData> => {
+    const token = await cluster.token()
+    const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'steno' }
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`
+    if (options.body !== undefined) headers['content-type'] = options.contentType ?? 'application/json'
+    try {
+      return await pool.request({
+        method: options.method ?? 'GET',
+        path: `${base}${path}`,
+        headers,
+        bodyTimeout,
+        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      })
+    } catch (cause) {
+      throw unreached(cause)
+    }
+  }
+
+  return {
+    request: async (path, options = {}) => {
+      const answer = await send(path, options)
+      const document = await read(answer)
+      if (answer.statusCode >= 300) throw refused(answer, document)
+      return document
+    },
+    async *watch(path, { quietMs, signal, onOpen }) {
+      // The body's own time-out is the limit on silence: undici counts from one piece to the next.
+      const answer = await send(path, { signal }, quietMs)
+      if (answer.statusCode >= 300) throw refused(answer, await read(answer))
+      onOpen?.()
+      try {
+        for await (const line of lines(answer.body, MAX_EVENT_BYTES)) {
+          const event: unknown = JSON.parse(line)
+          if (!isObject(event)) throw new KubeError(0, 'Unreadable', 'the API server sent an event that is no object')
+          yield event
+        }
+      } catch (cause) {
+        throw cause instanceof KubeError ? cause : unreached(cause)
+      } finally {
+        answer.body.destroy()
+      }
+    },
+    close: async () => await pool.destroy(),
+  }
+}
+
+function unreached(cause: unknown): KubeError {
+  return new KubeError(0, 'Unreached', `the API server cannot be reached: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+}
+
+function refused({ statusCode, headers }: Dispatcher.ResponseData, document: JsonObject): KubeError {
+  const seconds = Number(headers['retry-after'])
+  const retryAfterMs = headers['retry-after'] === undefined || !Number.isFinite(seconds) ? undefined : seconds * 1000
+  const status = numberAt(document, 'code') ?? statusCode
+  return new KubeError(status, textAt(document, 'reason') ?? '', `the API server answers ${status}: ${(textAt(document, 'message') ?? 'without a reason').slice(0, 1000)}`, { retryAfterMs })
+}
+
+async function read(answer: Dispatcher.ResponseData): Promise<JsonObject> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > MAX_ANSWER_BYTES) throw new Error(`more than ${MAX_ANSWER_BYTES} bytes`)
+      chunks.push(chunk)
+    }
+    const document: unknown = JSON.parse(Buffer.concat(chunks).toString())
+    return isObject(document) ? document : {}
+  } catch (cause) {
+    // A refusal need not be JSON; its status says enough.
+    if (answer.statusCode >= 300 && cause instanceof SyntaxError) return {}
+    throw unreached(cause)
+  }
+}

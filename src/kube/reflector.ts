@@ -1,0 +1,187 @@
+/**
+ * A copy of one kind of objects, kept up to date by list and watch. It never stops: whatever happens to connection, token or API server, it tries
+ * again, and says how long it was blind. Reads are from memory; a gap in the watch means old data, never none.
+ */
+
+import { setTimeout as wait } from 'node:timers/promises'
+
+import { StenoError } from '../errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import { numberAt, objectAt, objectsAt, textAt } from '../policy/json.ts'
+import type { JsonObject } from '../policy/json.ts'
+import { KubeError } from './client.ts'
+import type { KubeClient } from './client.ts'
+
+export interface ReflectorOptions<T> {
+  readonly client: KubeClient
+  /** Of the collection, such as `/api/v1/namespaces`. */
+  readonly path: string
+  /** What is kept of an object; undefined keeps nothing. Must not throw. */
+  readonly keep: (object: JsonObject) => T | undefined
+  readonly clock: Clock
+  readonly log: Log
+  /** 0 to 1, for jitter. */
+  readonly random: () => number
+  /** A watch that brings nothing for so long, bookmarks included, is taken for dead. */
+  readonly quietMs?: number
+  /** Longest wait between two attempts. */
+  readonly maxWaitMs?: number
+}
+
+export interface Reflector<T> {
+  start(): void
+  stop(): Promise<void>
+  /** Resolves when the first list is in. */
+  readonly synced: Promise<void>
+  readonly isSynced: boolean
+  /** By `namespace/name`, or `name` for what has no namespace. */
+  get(key: string): T | undefined
+  all(): IterableIterator<T>
+  /** ms since what is here was last known to be current; 0 while the watch runs. */
+  readonly blindMs: number
+}
+
+/** The API server sends bookmarks about once a minute. */
+const QUIET_MS = 120_000
+const PAGE = 500
+/** The server ends a watch after so many seconds, and a random part more, so that not all come back at once. */
+const WATCH_SECONDS = 240
+const WATCH_JITTER_SECONDS = 60
+const FIRST_WAIT_MS = 800
+const MAX_WAIT_MS = 30_000
+/** Blindness that is worth a line when it is over. */
+const WORTH_SAYING_MS = 5000
+
+export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
+  const { client, path, keep, clock, log } = options
+  const quietMs = options.quietMs ?? QUIET_MS
+  const maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS
+  const items = new Map<string, T>()
+  const stopping = new AbortController()
+  const first = Promise.withResolvers<void>()
+  let isSynced = false
+  let running: Promise<void> | undefined
+  /** When the copy was last known to be current, while the watch does not run. */
+  let blindSince: number | undefined = clock.monotonic()
+
+  const see = (): void => {
+    const ms = blindSince === undefined ? 0 : clock.monotonic() - blindSince
+    blindSince = undefined
+    if (isSynced && ms > WORTH_SAYING_MS) log.warn('the copy is current again', { path, blindMs: Math.round(ms) })
+  }
+
+  /** @param fresh not from the API server's cache @returns the resourceVersion of the list */
+  const list = async (fresh: boolean): Promise<string> => {
+    const next = new Map<string, T>()
+    let version = ''
+    let page: string | undefined
+    do {
+      // From the cache the server ignores a limit; a page after the first goes without a version.
+      const query = page !== undefined ? `?limit=${PAGE}&continue=${encodeURIComponent(page)}` : fresh ? `?limit=${PAGE}` : '?resourceVersion=0'
+      const answer = await client.request(`${path}${query}`, { signal: stopping.signal })
+      version = textAt(answer['metadata'], 'resourceVersion') ?? ''
+      page = textAt(answer['metadata'], 'continue')
+      for (const object of objectsAt(answer, 'items')) {
+        const kept = keep(object)
+        if (kept !== undefined) next.set(keyOf(object), kept)
+      }
+    } while (page !== undefined && page !== '')
+    items.clear()
+    for (const [key, value] of next) items.set(key, value)
+    return version
+  }
+
+  /** Follows changes until the server ends the watch. @returns the version to go on from; undefined when it is too old */
+  const follow = async (from: string): Promise<string | undefined> => {
+    let version = from
+    const seconds = WATCH_SECONDS + Math.floor(options.random() * WATCH_JITTER_SECONDS)
+    const query = `?watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${encodeURIComponent(version)}`
+    for await (const event of client.watch(`${path}${query}`, { quietMs, signal: stopping.signal, onOpen: see })) {
+      const object = objectAt(event, 'object')
+      const type = event['type']
+      if (type === 'ERROR') {
+        const code = numberAt(object, 'code') ?? 500
+        if (code === 410) return undefined
+        throw new KubeError(code, textAt(object, 'reason') ?? '', `the watch ends with ${code}: ${textAt(object, 'message') ?? ''}`)
+      }
+      version = textAt(object['metadata'], 'resourceVersion') ?? version
+      if (type === 'DELETED') items.delete(keyOf(object))
+      else if (type === 'ADDED' || type === 'MODIFIED') {
+        const kept = keep(object)
+        if (kept === undefined) items.delete(keyOf(object))
+        else items.set(keyOf(object), kept)
+      }
+      resume = version
+    }
+    return version
+  }
+
+  /** Where a broken watch goes on. */
+  let resume: string | undefined
+  let fresh = false
+  let failures = 0
+
+  const round = async (): Promise<void> => {
+    if (resume === undefined) {
+      resume = await list(fresh)
+      see()
+      if (!isSynced) {
+        isSynced = true
+        first.resolve()
+      }
+      failures = 0
+    }
+    const started = clock.monotonic()
+    resume = await follow(resume)
+    fresh = resume === undefined
+    // A server that ends each watch at once must not be asked again at once.
+    if (clock.monotonic() - started < FIRST_WAIT_MS) throw new KubeError(0, 'TooShort', 'the watch ended as soon as it began')
+    failures = 0
+  }
+
+  const run = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      try {
+        await round()
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        blindSince ??= clock.monotonic()
+        failures++
+        if (error instanceof KubeError && error.status === 410) {
+          resume = undefined
+          fresh = true
+        }
+        const most = Math.min(maxWaitMs, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10))
+        const waitMs = Math.max(error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0, most * (0.2 + 0.8 * options.random()))
+        log.warn('cannot follow the API server; what is known stays', { path, code: error instanceof StenoError ? error.code : 'unknown', reason: error instanceof Error ? error.message : String(error), retryMs: Math.round(waitMs) })
+        await wait(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
+      }
+    }
+  }
+
+  return {
+    start: () => {
+      running ??= run()
+    },
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+    synced: first.promise,
+    get isSynced() {
+      return isSynced
+    },
+    get: key => items.get(key),
+    all: () => items.values(),
+    get blindMs() {
+      return blindSince === undefined ? 0 : clock.monotonic() - blindSince
+    },
+  }
+}
+
+function keyOf(object: JsonObject): string {
+  const namespace = textAt(object['metadata'], 'namespace')
+  const name = textAt(object['metadata'], 'name') ?? ''
+  return namespace === undefined ? name : `${namespace}/${name}`
+}

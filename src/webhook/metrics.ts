@@ -1,0 +1,52 @@
+/** The injector's metrics. All labels are of closed sets. */
+
+import { loadPromClient } from '../platform/prom-client.ts'
+
+export interface WebhookMetrics {
+  decided(decision: 'inject' | 'skip', reason: string): void
+  /** `status`: of the HTTP answer. */
+  answered(path: string, status: number, seconds: number): void
+  /** Values that are read when someone asks. */
+  observe(gauges: { readonly certificateNotAfterMs: () => number; readonly nowMs: () => number; readonly blindMs: () => Readonly<Record<string, number>> }): void
+  text(): Promise<string>
+  readonly contentType: string
+}
+
+const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+
+export function createWebhookMetrics(): WebhookMetrics {
+  const { Registry, Counter, Gauge, Histogram } = loadPromClient()
+  const registry = new Registry()
+  const registers = [registry]
+  const injections = new Counter({ name: 'steno_injections_total', help: 'Pods that were decided on, by decision and reason.', labelNames: ['decision', 'reason'], registers })
+  const admission = new Histogram({ name: 'steno_admission_seconds', help: 'Duration of admission reviews.', labelNames: ['path'], buckets: BUCKETS, registers })
+  const reviews = new Counter({ name: 'steno_admission_reviews_total', help: 'Admission reviews, by path and status of the answer.', labelNames: ['path', 'status'], registers })
+  return {
+    decided: (decision, reason) => injections.inc({ decision, reason }),
+    answered: (path, status, seconds) => {
+      admission.observe({ path }, seconds)
+      reviews.inc({ path, status: String(status) })
+    },
+    observe: read => {
+      new Gauge({
+        name: 'steno_certificate_expiry_seconds',
+        help: 'Seconds until the serving certificate expires.',
+        registers,
+        collect() {
+          this.set((read.certificateNotAfterMs() - read.nowMs()) / 1000)
+        },
+      })
+      new Gauge({
+        name: 'steno_cache_blind_seconds',
+        help: 'Time since the copy of objects was last known to be current; 0 while the watch runs.',
+        labelNames: ['objects'],
+        registers,
+        collect() {
+          for (const [objects, ms] of Object.entries(read.blindMs())) this.set({ objects }, ms / 1000)
+        },
+      })
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}
