@@ -82,7 +82,8 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       room.resolve()
       room = Promise.withResolvers()
     }
-    let lostUpTo = -1
+    /** Of this writer, what is in the archive or known to be lost: up to here nothing is news. */
+    let knownUpTo = -1
 
     const spoolLog = createSpoolLog({
       directory,
@@ -113,8 +114,9 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       random: Math.random,
       atOnce: taken.recovered.length > 0,
       onShipped: options.onShipped,
-      onAccepted: (of, place) => {
+      onAccepted: (of, place, seq = -1) => {
         backlog.accepted(of, place)
+        if (of === writer) knownUpTo = Math.max(knownUpTo, seq)
         makeRoom()
       },
       onGone: of => {
@@ -122,10 +124,11 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
         makeRoom()
       },
       onHole: (of, fromSeq, toSeq) => {
-        // What earlier writers lost is among the findings. A worker that was started again sees a hole again.
-        if (of !== writer || fromSeq <= lostUpTo) return
-        lostUpTo = toSeq
-        listener?.onHole({ fromSeq, toSeq })
+        // What earlier writers lost is among the findings. A worker that was started again sees a hole again, and when it has no position, one that was shipped.
+        if (of !== writer || toSeq <= knownUpTo) return
+        const hole = { fromSeq: Math.max(fromSeq, knownUpTo + 1), toSeq }
+        knownUpTo = toSeq
+        listener?.onHole(hole)
       },
     })
     shipper = shipping

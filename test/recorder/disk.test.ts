@@ -192,6 +192,20 @@ describe('recorder on a disk that fails', () => {
     expect(recorded.verdict).to.equal('incomplete')
   })
 
+  it('declares what it cost that its spool directory was removed, and records on', async () => {
+    recorder = await recorderBefore(upstream.url, { lingerMs: 3_600_000 })
+    for (const id of [1, 2, 3]) await send(recorder.url, id)
+    await rm(recorder.spool, { recursive: true })
+    for (const id of [4, 5, 6]) expect(await send(recorder.url, id)).to.not.have.property('error')
+    while (!recorder.log().includes('could not be read back')) await new Promise(resolve => setTimeout(resolve, 5))
+    const recorded = await recorder.stop()
+    const first = recorded.frames[0]?.seq ?? 0
+    expect(first).to.be.greaterThan(0)
+    expect(answeredIn(recorded)).to.include.members([4, 5, 6])
+    expect(recorded.of('gap').map(({ reason, fromSeq, toSeq }) => ({ reason, fromSeq, toSeq }))).to.deep.equal([{ reason: 'damage', fromSeq: 0, toSeq: first - 1 }])
+    expect(recorded.verdict).to.equal('incomplete')
+  })
+
   it('answers as if nothing were when one write fails and the next file is good', async () => {
     const disk = faultyFs()
     recorder = await recorderBefore(upstream.url, { spoolFs: disk.fs })

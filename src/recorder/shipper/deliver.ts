@@ -31,7 +31,7 @@ export async function deliver(stream: WriterStream, packed: Packed, { post, ...o
       fields: { code: errorCode(problem) ?? 'unknown', reason: problem instanceof Error ? problem.message : 'unknown error' },
     })
   }
-  post({ type: 'accepted', writer: stream.writer, place: packed.end })
+  post({ type: 'accepted', writer: stream.writer, place: packed.end, seq: packed.end.seq })
 }
 
 async function offer({ segment }: Packed, { sink, orders, clock, random, post }: Delivery): Promise<void> {

@@ -36,8 +36,8 @@ export type FromWorker =
   /** The sink has a segment. */
   | { readonly type: 'shipped'; readonly bytes: number; readonly ackSeconds: number }
   | { readonly type: 'failed'; readonly code: string; readonly message: string; readonly retryMs: number }
-  /** It has all frames of a writer before this place. */
-  | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace }
+  /** It has all frames of a writer before this place; `seq` of the last of them, when one was sent. */
+  | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace; readonly seq?: number }
   /** It has all of an earlier writer, whose files are removed. */
   | { readonly type: 'gone'; readonly writer: string }
   /** Frames between two that are there cannot be read back; seqs, both included. */

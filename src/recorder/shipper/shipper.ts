@@ -28,7 +28,8 @@ export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
   /** There is something to ship already. Else the thread is started when there is. */
   readonly atOnce: boolean
   readonly onShipped: (event: ShippedEvent) => void
-  readonly onAccepted: (writer: string, place: LogPlace) => void
+  /** `seq`: the last frame that was accepted, when one was. */
+  readonly onAccepted: (writer: string, place: LogPlace, seq: number | undefined) => void
   /** An earlier writer is wholly accepted, its files are gone. */
   readonly onGone: (writer: string) => void
   /** Frames of a writer cannot be read back; seqs, both included. Heard again when the worker was started again. */
@@ -68,7 +69,7 @@ export function startShipper(options: ShipperOptions): Shipper {
         if (Number.isInteger(Math.log2(failures))) log.warn('the sink did not accept a segment; trying again', { code: message.code, reason: message.message, failures, retryMs: Math.round(message.retryMs) })
         return
       case 'accepted':
-        onAccepted(message.writer, message.place)
+        onAccepted(message.writer, message.place, message.seq)
         return
       case 'gone':
         onGone(message.writer)

@@ -117,8 +117,8 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
         if (before !== undefined) return before
         const { line, about } = afterHole
         afterHole = undefined
-        // Without a position and without damage, earlier files are gone because they were shipped.
-        if (seq >= 0 || damagedBytes > 0) options.onHole(seq + 1, about.seq - 1)
+        // Of an earlier writer, without a position and without damage, files are gone because they were shipped. Of the live one, whoever hears of it knows.
+        if (seq >= 0 || damagedBytes > 0 || durable !== undefined) options.onHole(seq + 1, about.seq - 1)
         builder.lose(about.seq)
         add(line, about)
       }
