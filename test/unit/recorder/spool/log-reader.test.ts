@@ -100,6 +100,29 @@ describe('openLogReader()', () => {
     }
   })
 
+  it('gives every record that no damage has touched, and no other line, however much is damaged', async () => {
+    const lines = Array.from({ length: 40 }, (_, at) => `${at} ${'grüße '.repeat((at * 7) % 50)}`)
+    const records = lines.map(line => record(line))
+    const starts = records.map((_, at) => HEADER_BYTES + records.slice(0, at).reduce((sum, each) => sum + each.length, 0))
+    const whole = Buffer.concat([encodeHeader(WRITER, 0), ...records, Buffer.alloc(700)])
+    const range = fc.record({ at: fc.nat(whole.length - 1), length: fc.integer({ min: 1, max: 600 }), fill: fc.constantFrom(0, 0x41, 0xfe, 0xff) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(range, { minLength: 1, maxLength: 6 }), async damage => {
+        const bytes = Buffer.from(whole)
+        for (const { at, length, fill } of damage) bytes.fill(fill, at, Math.min(at + length, bytes.length))
+        const untouched = lines.filter((_, at) => {
+          const start = starts[at] ?? 0
+          const end = start + (records[at]?.length ?? 0)
+          return bytes.subarray(start, end).equals(whole.subarray(start, end))
+        })
+        const items = await readAll(bytes)
+        expect(items.filter(item => typeof item === 'string')).to.deep.equal(untouched)
+        expect(items.at(-1)).to.have.property('kind', 'end')
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   it('says how long a torn end is', async () => {
     const whole = Buffer.concat([encodeHeader(WRITER, 0), record('one')])
     expect(await readAll(Buffer.concat([whole, record('two').subarray(0, 14), Buffer.alloc(100_000)]))).to.deep.equal(['one', end(14)])
