@@ -64,9 +64,10 @@ export async function soak({ minutes, onProgress }: SoakOptions): Promise<SoakRe
     const url = await program.url
     if (url === undefined) throw new Error(`the program did not start:\n${program.said()}`)
     const port = Number(new URL(url).port)
-    const idleBefore = (await sampleOf(program.pid))?.descriptors ?? Number.NaN
     const flatOut = await load.run({ port, tool: 'json', connections: CONNECTIONS, seconds: SLICE_SECONDS })
     const rate = Math.floor(flatOut.calls / flatOut.seconds / 2)
+    // After the first load: what is started when it is first needed, such as the shipper's thread, is there now.
+    const idleBefore = await settledDescriptors(program.pid, 0)
     onProgress(`${Math.round(flatOut.calls / flatOut.seconds)} calls/s flat out; going on with ${rate}`)
 
     const endMs = performance.now() + minutes * 60_000
@@ -159,7 +160,7 @@ async function abandonSessions(url: string, everyMs: number): Promise<number> {
   return answered
 }
 
-/** Connections that are over take a moment to be gone on both sides. */
+/** Connections that are over take some seconds to be gone on both sides. Waits for ten at most, for less when so few are open as wanted. */
 async function settledDescriptors(pid: number, wanted: number): Promise<number> {
   let open = Number.NaN
   for (let tries = 0; tries < 100; tries++) {
