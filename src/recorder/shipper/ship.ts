@@ -27,6 +27,9 @@ export interface ShipDeps {
 }
 
 const READ_BUDGET_BYTES = 512 * 1024
+/** How long the last file of an earlier writer stays for the live one's first frames, which say how it ended. Not for ever: in a full volume it may be what makes room for them. */
+const DECLARE_MS = 2_000
+const DECLARE_STEP_MS = 20
 
 interface Streams {
   readonly live: WriterStream
@@ -77,6 +80,7 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier }: Streams): 
   const { clock, post } = deps
   const { lingerMs } = deps.data
   const shared = new BigInt64Array(deps.data.shared)
+  const declaredMs = clock.monotonic() + DECLARE_MS
 
   /** One turn of a stream. @returns whether there is more to do at once */
   const turn = async (stream: WriterStream, durable: LogPlace | undefined): Promise<boolean> => {
@@ -100,6 +104,10 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier }: Streams): 
   const turnOfEarlier = async (): Promise<void> => {
     const next = earlier[0]
     if (next === undefined || (await turn(next, undefined))) return
+    if (unpackPlace(Atomics.load(shared, DURABLE)).offset === 0 && !orders.closing && clock.monotonic() < declaredMs) {
+      await orders.sleep(DECLARE_STEP_MS)
+      return
+    }
     await next.remove()
     earlier.shift()
     post({ type: 'gone', writer: next.writer })
