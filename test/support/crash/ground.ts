@@ -87,12 +87,15 @@ export async function openGround(random: Random): Promise<Ground> {
       const late = fate.afterMs === undefined ? undefined : wait(fate.afterMs).then(() => program.kill())
       const url = await program.url
       let judgement: Judgement | undefined
-      if (url !== undefined) {
-        if (await drained(spool, program)) judgement = await judged()
-        if (!program.isOver) await load(program, url, fate)
-      } else if (fate.at === undefined && fate.afterMs === undefined) throw new Error(`the program ended by itself:\n${program.said()}`)
-      await program.kill()
-      await late
+      try {
+        if (url !== undefined) {
+          if (await drained(spool, program)) judgement = await judged()
+          if (!program.isOver) await load(program, url, fate)
+        } else if (fate.at === undefined && fate.afterMs === undefined) throw new Error(`the program ended by itself:\n${program.said()}`)
+      } finally {
+        await program.kill()
+        await late
+      }
       if (program.said().includes('watched-fs:')) throw new Error(program.said())
       if (before !== undefined) await crashMachine(disk, before, parseEvents(await readIfThere(log)), random)
       await rm(log, { force: true })
