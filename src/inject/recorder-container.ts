@@ -96,7 +96,7 @@ function recorderArgs({ policy, settings, ports }: RecorderInput, sink: DefaultS
     `--spool-max=${settings.spoolMib}Mi`,
     `--on-failure=${policy.onFailure.toLowerCase()}`,
     `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
-    ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--firehose=${sink.firehose.stream}`, `--region=${sink.firehose.region}`]),
+    ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
   ]
 }
 

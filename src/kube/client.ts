@@ -41,7 +41,7 @@ export interface KubeClient {
 
 const CONNECT_MS = 10_000
 /** A list of a large cluster takes its time; one that hangs must not. */
-const ANSWER_MS = 60_000
+const ANSWER_MS = 30_000
 /** Objects in etcd are at most 1.5 MiB; an event holds one. */
 const MAX_EVENT_BYTES = 8 * 1024 * 1024
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024
@@ -49,13 +49,11 @@ const MAX_ANSWER_BYTES = 256 * 1024 * 1024
 export function createKubeClient(cluster: Cluster): KubeClient {
   const { ca, cert, key } = cluster
   const pool = new Pool(cluster.server.origin, {
-    headersTimeout: ANSWER_MS,
-    bodyTimeout: ANSWER_MS,
     connect: { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) },
   })
   const base = cluster.server.pathname.replace(/\/$/, '')
 
-  const send = async (path: string, options: RequestOptions, bodyTimeout = ANSWER_MS): Promise<Dispatcher.ResponseData> => {
+  const send = async (path: string, options: RequestOptions, silenceMs = ANSWER_MS): Promise<Dispatcher.ResponseData> => {
     const token = await cluster.token()
     const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'steno' }
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
@@ -65,7 +63,8 @@ export function createKubeClient(cluster: Cluster): KubeClient {
         method: options.method ?? 'GET',
         path: `${base}${path}`,
         headers,
-        bodyTimeout,
+        headersTimeout: silenceMs,
+        bodyTimeout: silenceMs,
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       })
@@ -82,7 +81,7 @@ export function createKubeClient(cluster: Cluster): KubeClient {
       return document
     },
     async *watch(path, { quietMs, signal, onOpen }) {
-      // The body's own time-out is the limit on silence: undici counts from one piece to the next.
+      // undici counts silence from one piece to the next.
       const answer = await send(path, { signal }, quietMs)
       if (answer.statusCode >= 300) throw refused(answer, await read(answer))
       onOpen?.()

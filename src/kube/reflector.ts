@@ -51,7 +51,7 @@ const WATCH_JITTER_SECONDS = 60
 const FIRST_WAIT_MS = 800
 const MAX_WAIT_MS = 30_000
 /** Blindness that is worth a line when it is over. */
-const WORTH_SAYING_MS = 5000
+const WORTH_SAYING_MS = 1000
 
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, path, keep, clock, log } = options
