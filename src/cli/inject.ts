@@ -24,7 +24,7 @@ import type { Problem } from '../policy/problem.ts'
 import { KIND } from '../policy/session-policy.ts'
 import type { SessionPolicy } from '../policy/session-policy.ts'
 import { startWebhook } from '../webhook/webhook.ts'
-import { addressFlag } from './flag.ts'
+import { addressFlag, durationFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { printable } from './printable.ts'
 import { version } from './version.ts'
@@ -38,6 +38,7 @@ export interface InjectOptions {
   readonly certificate?: string
   readonly key?: string
   readonly kubeconfig?: string
+  readonly drain: string
   readonly logLevel: LogLevel
   readonly dryRun?: boolean
   readonly file?: string
@@ -52,6 +53,7 @@ export async function runInject(options: InjectOptions, io: CliIo): Promise<Exit
 
 async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
   for (const flag of ['config', 'certificate', 'key'] as const) if (options[flag] === undefined) throw new StenoError('usage.invalid', `--${flag} is needed; without a cluster, use --dry-run`)
+  const drainMs = durationFlag('--drain', options.drain)
   const settings = await readSettings(options.config ?? '')
   const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
   const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
@@ -68,6 +70,7 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
       clock: systemClock,
       log,
       random: Math.random,
+      drainMs,
     })
     log.info('listening', { port: webhook.port, admin: webhook.adminPort, server: cluster.server.origin })
     void webhook.synced.then(() => log.info('ready: policies, namespaces and nodes are known'))

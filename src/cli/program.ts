@@ -140,6 +140,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--key <file>', 'key of the certificate')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .option('--drain <time>', 'how long to answer on when told to stop', '10s')
     .option('--dry-run', 'decide on the pods in a file, and print them as they would be')
     .option('-f, --file <file>', 'pods or workloads, for --dry-run; - is standard input')
     .option('--policy <file...>', 'session policies, for --dry-run')

@@ -19,6 +19,8 @@ export interface CliSetting {
   readonly now?: () => number
   /** Called with all output so far whenever there is more. */
   readonly onOutput?: (out: string) => void
+  /** The same for what is said on standard error. */
+  readonly onTalk?: (err: string) => void
 }
 
 /** Half an hour after the recordings of `cli-recording.ts` begin. */
@@ -32,7 +34,10 @@ export async function steno(argv: readonly string[], setting: CliSetting = {}): 
     output.out += data.toString()
     setting.onOutput?.(output.out)
   })
-  stderr.on('data', (data: Buffer) => (output.err += data.toString()))
+  stderr.on('data', (data: Buffer) => {
+    output.err += data.toString()
+    setting.onTalk?.(output.err)
+  })
   const stdin = typeof setting.stdin === 'string' || setting.stdin === undefined ? Readable.from([setting.stdin ?? '']) : setting.stdin
   const io: CliIo = { stdin, stdout, stderr, env: setting.env ?? {}, signal: setting.signal ?? new AbortController().signal, now: setting.now ?? (() => NOW_MS) }
   const code = await runCli(argv, io)

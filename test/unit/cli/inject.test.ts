@@ -1,0 +1,81 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { expect } from 'chai'
+import { load } from 'js-yaml'
+
+import { steno } from '../../support/cli.ts'
+import { expectGolden } from '../../support/golden.ts'
+
+const POLICY = 'apiVersion: steno.dev/v1alpha1\nkind: SessionPolicy\nmetadata: {name: tools}\nspec: {selector: {matchLabels: {app: weather}}}\n'
+const DEPLOYMENT = `apiVersion: v1
+kind: Service
+metadata: {name: weather}
+spec: {ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: weather}
+spec:
+  selector: {matchLabels: {app: weather}}
+  template:
+    metadata: {labels: {app: weather}}
+    spec:
+      containers:
+      - {name: server, image: example/weather:1, ports: [{name: http, containerPort: 8080}], livenessProbe: {httpGet: {path: /, port: http}}}
+`
+
+describe('steno inject --dry-run', () => {
+  let folder: string
+  const file = async (name: string, content: string): Promise<string> => {
+    const path = join(folder, name)
+    await writeFile(path, content)
+    return path
+  }
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dry-run-'))
+  })
+  afterEach(async () => await rm(folder, { recursive: true, force: true }))
+
+  it('prints the pod of a Deployment with its recorder, and says why on stderr', async () => {
+    const run = await steno(['inject', '--dry-run', '-f', await file('web.yaml', DEPLOYMENT), '--policy', await file('policy.yaml', POLICY)])
+    expect(run.code).to.equal(0)
+    expectGolden('cli/inject-dry-run.txt', `${run.err}\n${run.out}`)
+    expect(load(run.out)).to.have.nested.property('spec.containers[0].livenessProbe.httpGet.port', 8080)
+  })
+
+  it('prints a pod that is not recorded as it is, with the reason', async () => {
+    const run = await steno(['inject', '--dry-run', '-f', '-', '--policy', await file('policy.yaml', POLICY)], { stdin: 'kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: x, image: z}]}\n' })
+    expect(run).to.deep.equal({ code: 0, out: '---\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n    - name: x\n      image: z\n', err: 'a: skip (no-policy): No SessionPolicy of this namespace selects the pod.\n' })
+  })
+
+  it('follows the namespace and the nodes that it is given', async () => {
+    const namespace = await file('ns.yaml', 'apiVersion: v1\nkind: Namespace\nmetadata: {name: open, labels: {pod-security.kubernetes.io/enforce: privileged}}\n')
+    const run = await steno(['inject', '--dry-run', '-f', await file('web.yaml', DEPLOYMENT), '--policy', await file('policy.yaml', POLICY), '--namespace', namespace, '--node-minor', '31'])
+    expect(run.err).to.equal('weather-: inject (injected): The pod gets a recorder. Capture Redirect, plain sidecar, http → 15080.\n')
+  })
+
+  for (const [what, args, text] of [
+    ['no file', ['--dry-run'], /--dry-run needs -f FILE/],
+    ['no certificate', ['--config', 'x'], /--certificate is needed/],
+    ['a node version that is none', ['--dry-run', '-f', 'x', '--policy', 'y', '--node-minor', '1.34'], /--node-minor must be the minor version/],
+    ['a file that is not there', ['--dry-run', '-f', '/nowhere.yaml', '--policy', 'y'], /cannot read \/nowhere\.yaml/],
+  ] as const) {
+    it(`refuses ${what} with 2`, async () => {
+      const run = await steno(['inject', ...args])
+      expect(run.code).to.equal(2)
+      expect(run.err).to.match(text)
+    })
+  }
+
+  it('names everything that is wrong with a policy or with the settings', async () => {
+    const web = await file('web.yaml', DEPLOYMENT)
+    const wrong = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('wrong.yaml', POLICY.replace('spec: {', 'spec: {captur: Port, onFailure: Stop, '))])
+    expect(wrong).to.have.property('code', 1)
+    expect(wrong.err).to.match(/spec\.captur: is not known.*spec\.onFailure: must be one of Block, Allow \(policy\.invalid\)/s)
+    const settings = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('policy.yaml', POLICY), '--config', await file('config.yaml', 'image: x\nsink: {}\nmemoryMib: 10\n')])
+    expect(settings).to.have.property('code', 2)
+    expect(settings.err).to.match(/sink: must have either firehose or claim; memoryMib: must be a whole number of MiB, at least 96 \(config\.invalid\)/)
+  })
+})
