@@ -76,6 +76,19 @@ describe('recorder before hostile clients', () => {
     client.socket.destroy()
   })
 
+  it('answers an upgrade over HTTP when answers before it on the connection are still owed', async () => {
+    const client = await rawClient(recorder.port)
+    const upgrade = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+    client.write(Buffer.concat([post(call(1)), Buffer.from(upgrade)]))
+    expect((await client.closed()).split(result(1))).to.have.length(3)
+    expect(seen.toSorted()).to.deep.equal(['GET /ws ', `POST /mcp ${call(1)}`])
+    // It serves on.
+    const next = await rawClient(recorder.port)
+    next.write(post(call(2)))
+    await next.until(text => text.includes(result(1)))
+    next.socket.destroy()
+  })
+
   it('drops what a client nominates as hop-by-hop, but never who it is', async () => {
     let headers: readonly string[] = []
     const own = await httpUpstream((req, res) => {

@@ -64,6 +64,8 @@ export function createIngress(options: IngressOptions): Ingress {
     live.set(res, exchange)
     exchange.run()
   }
+  /** Answers that each connection still owes: several, when requests are pipelined. */
+  const answering = new WeakMap<Socket, number>()
   const server: Server = createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: 0,
@@ -74,8 +76,9 @@ export function createIngress(options: IngressOptions): Ingress {
     noDelay: true,
     // Counted, and refused below.
     requireHostHeader: false,
-    // Any other upgrade is an offer that a server may ignore (RFC 9110, 7.8), and so it is not forwarded.
-    shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket',
+    // Any other upgrade is an offer that a server may ignore (RFC 9110, 7.8), and so it is not forwarded. So is one that comes before all
+    // answers on its connection have gone: the connection is still theirs.
+    shouldUpgradeCallback: req => req.headers.upgrade?.toLowerCase() === 'websocket' && !answering.has(req.socket),
   })
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
@@ -84,6 +87,16 @@ export function createIngress(options: IngressOptions): Ingress {
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     res.sendDate = false
     if (draining) res.shouldKeepAlive = false
+    const { socket } = req
+    const owed = (answering.get(socket) ?? 0) + 1
+    answering.set(socket, owed)
+    // Node reads nothing that stands right behind an offer: whoever pipelined more must not wait for it.
+    if (owed > 1 && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
+    res.once('close', () => {
+      const left = (answering.get(socket) ?? 1) - 1
+      if (left > 0) answering.set(socket, left)
+      else answering.delete(socket)
+    })
     // RFC 9112, 3.2: exactly one. Which of two the upstream takes for the target must not be left to chance.
     const hosts = hostCount(req.rawHeaders)
     if (hosts > 1 || (hosts === 0 && req.httpVersionMinor > 0)) {
