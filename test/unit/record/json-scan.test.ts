@@ -1,8 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { JsonCursor, MAX_JSON_DEPTH } from '../../../src/record/json-scan.ts'
-
-const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
+import { fuzzRuns } from '../../support/fuzz-runs.ts'
 
 /** The whole text is one JSON value with nothing around it but whitespace. */
 function accepts(text: string): boolean {
@@ -29,7 +28,7 @@ describe('JsonCursor', () => {
         expect(accepts(text)).equal(true)
         expect(accepts(JSON.stringify(JSON.parse(text), undefined, indent))).equal(true)
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -44,7 +43,7 @@ describe('JsonCursor', () => {
         }
         expect(accepts(text), text).equal(parses(text))
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -55,7 +54,7 @@ describe('JsonCursor', () => {
         const text = tokens.join('')
         expect(accepts(text), text).equal(parses(text))
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -93,7 +92,7 @@ describe('JsonCursor', () => {
         expect(cursor.fault).equal(undefined)
         expect(keys.toSorted()).deep.equal(Object.keys(JSON.parse(pretty)).toSorted())
       }),
-      runs,
+      fuzzRuns,
     )
   })
 

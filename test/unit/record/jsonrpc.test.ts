@@ -3,8 +3,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { classifyEra, scanMessages } from '../../../src/record/jsonrpc.ts'
 import type { Message } from '../../../src/record/jsonrpc.ts'
-
-const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
+import { fuzzRuns } from '../../support/fuzz-runs.ts'
 
 function messagesOf(text: string): readonly Message[] {
   const scan = scanMessages(text)
@@ -170,7 +169,7 @@ describe('scanMessages()', () => {
           expect(each).not.have.property('duplicateKeys')
         })
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -182,7 +181,7 @@ describe('scanMessages()', () => {
         if (!scan.ok) return
         for (const each of scan.messages) JSON.parse(text.slice(each.start, each.end))
       }),
-      runs,
+      fuzzRuns,
     )
   })
 })
@@ -259,7 +258,7 @@ describe('classifyEra()', () => {
         }
         compared++
       }),
-      runs,
+      fuzzRuns,
     )
     expect(compared).greaterThan(0)
   })

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { createStreamMasker } from '../../../src/record/mask.ts'
+import { fuzzRuns } from '../../support/fuzz-runs.ts'
 
-const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
 const keys = ['requestState']
 
 function mask(text: string, cuts: readonly number[]): string {
@@ -47,7 +47,7 @@ describe('createStreamMasker()', () => {
         const text = JSON.stringify(value, undefined, indent)
         expect(JSON.parse(mask(text, cuts))).deep.equal(reference(JSON.parse(text)))
       }),
-      runs,
+      fuzzRuns,
     )
   })
 

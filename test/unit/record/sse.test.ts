@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { createSseTap } from '../../../src/record/sse.ts'
 import type { SsePiece } from '../../../src/record/sse.ts'
+import { fuzzRuns } from '../../support/fuzz-runs.ts'
 
-const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
 const LIMIT = 1 << 20
 
 function bytesOf(text: string): Uint8Array {
@@ -96,7 +96,7 @@ describe('createSseTap()', () => {
         const pieces = tap(split(bytes, cuts), max)
         expect(join(pieces.map(each => each.bytes))).deep.equal(bytes)
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -109,7 +109,7 @@ describe('createSseTap()', () => {
         const inParts = meaning(tap(split(bytes, cuts), max)) as { messages: unknown }
         expect(inParts.messages).deep.equal((whole as { messages: unknown }).messages)
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -120,7 +120,7 @@ describe('createSseTap()', () => {
         // Lone surrogates of the generator become U+FFFD on encoding, so the reference reads what was encoded.
         expect(found).deep.equal(reference(textOf(bytes)))
       }),
-      runs,
+      fuzzRuns,
     )
   })
 

@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { createUtf8Parts, decodeExact } from '../../../src/record/utf8.ts'
 import type { Utf8Part } from '../../../src/record/utf8.ts'
+import { fuzzRuns } from '../../support/fuzz-runs.ts'
 
-const runs = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) }
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 function joined(parts: readonly Utf8Part[]): number[] {
@@ -39,7 +39,7 @@ describe('createUtf8Parts()', () => {
         expect(parts.every(part => 'text' in part && part.size <= partBytes && part.size > 0)).equal(true)
         expect(joined(parts)).deep.equal([...bytes])
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -50,7 +50,7 @@ describe('createUtf8Parts()', () => {
         expect(parts.every(part => part.size <= partBytes && part.size > 0)).equal(true)
         expect(joined(parts)).deep.equal([...bytes])
       }),
-      runs,
+      fuzzRuns,
     )
   })
 
@@ -78,7 +78,7 @@ describe('decodeExact()', () => {
         const text = decodeExact(bytes)
         if (text !== undefined) expect(encode(text)).deep.equal(bytes)
       }),
-      runs,
+      fuzzRuns,
     )
     expect(decodeExact(new Uint8Array([0xef, 0xbb, 0xbf]))).equal('\ufeff')
     expect(decodeExact(new Uint8Array([0xff]))).equal(undefined)

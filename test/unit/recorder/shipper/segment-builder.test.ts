@@ -2,13 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 
 import { expect } from 'chai'
+import fc from 'fast-check'
 
 import { chainStart } from '../../../../src/record/chain.ts'
+import { encodeFrame } from '../../../../src/record/encode-frame.ts'
 import { readMemberHeader } from '../../../../src/record/member.ts'
 import { MAX_FRAME_BYTES } from '../../../../src/recorder/spool/log-format.ts'
 import { createSegmentBuilder, MAX_SEGMENT_BYTES, sha256 } from '../../../../src/recorder/shipper/segment-builder.ts'
 import type { Packed, SegmentBuilder } from '../../../../src/recorder/shipper/segment-builder.ts'
+import { anyContent, anyHead } from '../../../support/any-frame.ts'
 import { frameLine, headsOf } from '../../../support/build-recording.ts'
+import { fuzzRuns } from '../../../support/fuzz-runs.ts'
 
 const WRITER = 'w1'
 const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex')
@@ -100,5 +104,34 @@ describe('createSegmentBuilder()', () => {
     const two = createSegmentBuilder(WRITER, end)
     addAll(two, lines.slice(3), 3)
     expect(finishAll(two)[0]?.end.head).to.equal(hex(headsOf(WRITER, lines).at(-1)))
+  })
+
+  it('gives the lines back with the same chain wherever the borders are, and an index that says what is inside', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anyHead, anyContent, fc.boolean()), { minLength: 1, maxLength: 20 }), frames => {
+        const lines = frames.map(([head, content], seq) => encodeFrame({ ...head, writer: WRITER, seq }, content))
+        const builder = createSegmentBuilder(WRITER, start)
+        const packed: Packed[] = []
+        frames.forEach(([head, , border], seq) => {
+          packed.push(...addAll(builder, lines.slice(seq, seq + 1), seq, () => head.session))
+          if (border) packed.push(...finishAll(builder))
+        })
+        packed.push(...finishAll(builder))
+        const heads = headsOf(WRITER, lines).map(hex)
+        let next = 0
+        for (const { segment, end } of packed) {
+          const [first, ...rest] = gunzipSync(segment.bytes).toString('utf8').split('\n').slice(0, -1)
+          const inside = lines.slice(next, end.seq + 1)
+          expect(rest.slice(0, -1)).to.deep.equal(inside)
+          expect(JSON.parse(first ?? '')).to.deep.equal({ kind: 'segment', format: 1, writer: WRITER, firstSeq: next, previous: heads[next] })
+          expect(JSON.parse(rest.at(-1) ?? '')).to.deep.equal({ kind: 'seal', writer: WRITER, lastSeq: end.seq, frames: inside.length, head: heads[end.seq + 1] })
+          const sessions = [...new Set(frames.slice(next, end.seq + 1).flatMap(([head]) => head.session ?? []))].sort()
+          expect(readMemberHeader(segment.bytes)).to.deep.include({ memberLength: segment.bytes.length, index: { writer: WRITER, firstSeq: next, lastSeq: end.seq, frames: inside.length, sessions } })
+          next = end.seq + 1
+        }
+        expect(next).to.equal(lines.length)
+      }),
+      fuzzRuns,
+    )
   })
 })

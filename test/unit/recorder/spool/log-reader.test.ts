@@ -10,6 +10,7 @@ import { checkHeader, crcSeed, encodeHeader, encodeRecord, HEADER_BYTES, logName
 import { openLogReader } from '../../../../src/recorder/spool/log-reader.ts'
 import type { LogItem } from '../../../../src/recorder/spool/log-reader.ts'
 import { frameLine } from '../../../support/build-recording.ts'
+import { fuzzRuns } from '../../../support/fuzz-runs.ts'
 
 const WRITER = '01hzzzzzzzzzzzzzzzzzzzzzzz'
 const OTHER = '01hyyyyyyyyyyyyyyyyyyyyyyy'
@@ -57,7 +58,7 @@ describe('openLogReader()', () => {
       fc.asyncProperty(fc.array(fc.string({ minLength: 1, maxLength: 50, unit: 'grapheme' }), { maxLength: 20 }), async lines => {
         expect(await readAll(Buffer.concat([encodeHeader(WRITER, 3), ...lines.map(line => record(line)), Buffer.alloc(9)]))).to.deep.equal([...lines, end()])
       }),
-      { numRuns: 50 },
+      fuzzRuns,
     )
   })
 
