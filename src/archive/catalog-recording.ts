@@ -66,7 +66,7 @@ export async function catalogRecording(catalog: Catalog, deps: CatalogRecordingD
   }
 }
 
-const PLACE = 'select p.first, p.last, p.at, p.plain, p.sorted, o.name object, w.name writer from place p join object o on o.id = p.object join writer w on w.id = p.writer'
+const PLACE = 'select p.first, p.last, p.at, p.upto, p.plain, p.sorted, o.name object, w.name writer from place p join object o on o.id = p.object join writer w on w.id = p.writer'
 
 function sessionFrames(catalog: Catalog, rows: SessionRows, session: { readonly id: number; readonly name: string; readonly writer?: string }): AsyncIterable<StoredFrame> {
   const { database } = catalog
@@ -90,8 +90,10 @@ function sessionFrames(catalog: Catalog, rows: SessionRows, session: { readonly 
     if (known === undefined) byWriter.set(place.writer, [place])
     else known.push(place)
   }
+  // Where times are equal the writer's name decides, not which was read first.
+  const writers = [...byWriter.keys()].sort()
   const wanted = (frame: Frame): boolean => (frame.kind === 'gap' && gaps.has(`${frame.seq} ${frame.writer}`)) || wants(frame)
-  return mergeByTime([...byWriter.values()].map(own => writerFrames(catalog.archive, { places: own, wants: wanted })))
+  return mergeByTime(writers.map(writer => writerFrames(catalog.archive, { places: byWriter.get(writer) ?? [], wants: wanted })))
 }
 
 function wantsSession(name: string, early: ReadonlySet<string>, catalog: Catalog): (frame: Frame) => boolean {
@@ -130,6 +132,7 @@ function placeOf(row: Row): Place {
   return {
     object: textOf(row, 'object') ?? '',
     offset: numberOf(row, 'at'),
+    end: numberOf(row, 'upto'),
     plain: numberOf(row, 'plain') === 1,
     writer: textOf(row, 'writer') ?? '',
     first: numberOf(row, 'first'),

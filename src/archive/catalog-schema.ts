@@ -4,7 +4,7 @@
  */
 
 /** Raise whenever tables, or what is counted into them, change. */
-export const CATALOG_VERSION = 2
+export const CATALOG_VERSION = 3
 
 /** Row of `session` under which exchanges without a session are counted. */
 export const UNGROUPED_ROW = 1
@@ -19,13 +19,15 @@ export const SCHEMA = `
   create table writer (id integer primary key, name text not null unique, frames integer not null, last_time text not null,
     stopped integer not null, over integer not null);
   create table covered (writer integer not null, first integer not null, last integer not null, primary key (writer, first)) without rowid;
-  create table place (id integer primary key, object integer not null, at integer not null, plain integer not null,
+  create table place (id integer primary key, object integer not null, at integer not null, upto integer not null, plain integer not null,
     writer integer not null, first integer not null, last integer not null, sorted integer not null, unique (object, at, writer));
   create index place_writer on place (writer, first);
   create table place_session (session integer not null, place integer not null, primary key (session, place)) without rowid;
   create table session (id integer primary key, name text not null unique, basis text, server text, workload text, pod text,
     client text, identity text, started text not null, last text not null, exchanges integer not null, calls integer not null,
-    errors integer not null, denials integer not null, frames integer not null, bytes integer not null);
+    errors integer not null, denials integer not null, frames integer not null, bytes integer not null,
+    -- the frame that basis and server, client, identity come from: the earliest that says so
+    start_at text not null default '9999', client_at text not null default '9999', identity_at text not null default '9999');
   create index session_started on session (started, name);
   create index session_last on session (last);
   create table session_writer (session integer not null, writer integer not null, first integer not null, last integer not null,

@@ -31,7 +31,7 @@ const STATEMENTS = {
   covered: 'select first, last from covered where writer = ? order by first',
   dropCovered: 'delete from covered where writer = ? and first = ?',
   putCovered: 'insert or replace into covered values (?, ?, ?)',
-  putPlace: `insert into place (object, at, plain, writer, first, last, sorted) values (?, ?, ?, ?, ?, ?, ?)
+  putPlace: `insert into place (object, at, upto, plain, writer, first, last, sorted) values (?, ?, ?, ?, ?, ?, ?, ?)
     on conflict (object, at, writer) do update set sorted = min(sorted, excluded.sorted, last < excluded.first),
     first = min(first, excluded.first), last = max(last, excluded.last) returning id`,
   putPlaceSession: 'insert or ignore into place_session values (?, ?)',
@@ -40,8 +40,9 @@ const STATEMENTS = {
   newSession: `insert into session (name, started, last, exchanges, calls, errors, denials, frames, bytes) values (?, ?, ?, 0, 0, 0, 0, 0, 0) returning id`,
   addSession: `update session set exchanges = exchanges + ?, calls = calls + ?, errors = errors + ?, denials = denials + ?, frames = frames + ?,
     bytes = bytes + ?, started = min(started, ?), last = max(last, ?) where id = ?`,
-  addFacts: `update session set basis = coalesce(basis, ?), server = coalesce(server, ?), workload = coalesce(workload, ?), pod = coalesce(pod, ?),
-    client = coalesce(client, ?), identity = coalesce(identity, ?) where id = ?`,
+  putStart: 'update session set basis = ?, server = ?, workload = ?, pod = ?, start_at = ? where id = ? and start_at > ?',
+  putClient: 'update session set client = ?, client_at = ? where id = ? and client_at > ?',
+  putIdentity: 'update session set identity = ?, identity_at = ? where id = ? and identity_at > ?',
   putSessionWriter: `insert into session_writer values (?, ?, ?, ?, ?, ?) on conflict (session, writer) do update set first = min(first, excluded.first), last = max(last, excluded.last),
     last_time = max(last_time, excluded.last_time), session_end = max(session_end, excluded.session_end)`,
   putTool: `insert or ignore into session_tool select ?, ? where (select count(*) from session_tool where session = ?) < 100`,
@@ -52,6 +53,8 @@ const STATEMENTS = {
   setSpan: 'update session set started = ?, last = ? where id = ?',
   dropUngroupedWriters: 'delete from session_writer where session = 1',
   ungroupedWriters: 'insert into session_writer select 1, writer, min(first), max(newest), max(last), -1 from exchange where session = 1 group by writer',
+  dropUngroupedTools: 'delete from session_tool where session = 1',
+  ungroupedTools: 'insert or ignore into session_tool select distinct 1, value from exchange, json_each(tools) where session = 1 and tools is not null order by value limit 100',
 } as const
 
 export type CatalogStatements = Readonly<Record<keyof typeof STATEMENTS, StatementSync>>

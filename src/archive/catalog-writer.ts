@@ -150,19 +150,12 @@ export class CatalogWriter {
 
   #takeFrame(frame: Frame, runs: Map<WriterState, PlaceRun>): void {
     const writer = this.#writer(frame.writer)
+    // A frame that was counted already still stands here: whoever reads the place will meet it.
+    const run = placeRun(runs, writer, frame.seq)
     if (!writer.ranges.add(frame.seq)) return
     writer.frames++
     if (frame.time > writer.lastTime) writer.lastTime = frame.time
     this.#touched.add(writer)
-    let run = runs.get(writer)
-    if (run === undefined) {
-      run = { first: frame.seq, last: frame.seq, sorted: true, sessions: new Set() }
-      runs.set(writer, run)
-    } else if (frame.seq > run.last) run.last = frame.seq
-    else {
-      run.sorted = false
-      run.first = Math.min(run.first, frame.seq)
-    }
     this.#takeWriterFacts(frame, writer)
     if (frame.session === undefined && frame.exchange === undefined) return
     const session = frame.session === undefined ? UNGROUPED_ROW : this.#counts.sessionRow(frame.session, frame.time)
@@ -198,7 +191,7 @@ export class CatalogWriter {
   }
 
   #putPlace(object: number, part: Part, writer: WriterState, run: PlaceRun): void {
-    const row = this.#sql.putPlace.get(object, part.offset, part.plain ? 1 : 0, writer.id, run.first, run.last, run.sorted ? 1 : 0)
+    const row = this.#sql.putPlace.get(object, part.offset, part.end, part.plain ? 1 : 0, writer.id, run.first, run.last, run.sorted ? 1 : 0)
     const place = numberOf(row, 'id')
     for (const session of run.sessions) this.#sql.putPlaceSession.run(session, place)
   }
@@ -220,4 +213,18 @@ export class CatalogWriter {
     }
     this.#touched = new Set()
   }
+}
+
+/** The run of a writer in a part, with one more frame in it. */
+function placeRun(runs: Map<WriterState, PlaceRun>, writer: WriterState, seq: number): PlaceRun {
+  let run = runs.get(writer)
+  if (run === undefined) {
+    run = { first: seq, last: seq, sorted: true, sessions: new Set() }
+    runs.set(writer, run)
+  } else if (seq > run.last) run.last = seq
+  else {
+    run.sorted = false
+    run.first = Math.min(run.first, seq)
+  }
+  return run
 }

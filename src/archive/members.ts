@@ -34,6 +34,8 @@ export interface Part {
 
 export interface MemberPlace {
   readonly offset: number
+  /** Offset after it. Where a plain piece ends is not told by its bytes: the file may have grown since. */
+  readonly end: number
   readonly plain: boolean
 }
 
@@ -41,7 +43,7 @@ export interface MemberPlace {
 export async function* readParts(name: string, reader: ObjectReader, from = 0): AsyncGenerator<Part | Finding> {
   if (from >= reader.size) return
   if (await holdsMembers(reader)) yield* readMembers(name, reader, from)
-  else yield* readPlain(name, reader, from)
+  else yield* readPlain(name, reader, from, reader.size)
 }
 
 /** Whether an object holds gzip members, not plain lines. Damage to its first bytes hides no member that follows: the first of ours lies in the first window. */
@@ -55,7 +57,7 @@ async function holdsMembers(reader: ObjectReader): Promise<boolean> {
 
 /** The parts of one member or piece again, by its place. */
 export async function* readPartsAt(name: string, reader: ObjectReader, place: MemberPlace): AsyncGenerator<Part | Finding> {
-  for await (const part of place.plain ? readPlain(name, reader, place.offset) : readMembers(name, reader, place.offset)) {
+  for await (const part of place.plain ? readPlain(name, reader, place.offset, Math.min(place.end, reader.size)) : readMembers(name, reader, place.offset)) {
     yield part
     if (part.kind !== 'part' || part.last) return
   }
@@ -105,12 +107,12 @@ function indexOf(header: { index: MemberIndex; memberLength: number } | undefine
   return header.memberLength === length ? { index: header.index } : { index: header.index, claimedLength: header.memberLength }
 }
 
-async function* readPlain(name: string, reader: ObjectReader, from: number): AsyncGenerator<Part | Finding> {
-  for (let at = from; at < reader.size; ) {
-    let bytes = Buffer.from(await reader.read(at, PLAIN_BYTES))
+async function* readPlain(name: string, reader: ObjectReader, from: number, until: number): AsyncGenerator<Part | Finding> {
+  for (let at = from; at < until; ) {
+    let bytes = Buffer.from(await reader.read(at, Math.min(PLAIN_BYTES, until - at)))
     let length = bytes.lastIndexOf(10) + 1
-    while (length === 0 && at + bytes.length < reader.size && bytes.length <= MAX_LINE_LENGTH) {
-      bytes = Buffer.from(await reader.read(at, bytes.length * 2))
+    while (length === 0 && at + bytes.length < until && bytes.length <= MAX_LINE_LENGTH) {
+      bytes = Buffer.from(await reader.read(at, Math.min(bytes.length * 2, until - at)))
       length = bytes.lastIndexOf(10) + 1
     }
     if (length === 0 && bytes.length > MAX_LINE_LENGTH) {

@@ -74,11 +74,17 @@ export class SessionCounts {
     const ungrouped = this.#deltas.has(UNGROUPED_ROW)
     for (const [session, delta] of this.#deltas) this.#putDelta(session, delta)
     this.#deltas = new Map()
-    for (const [session, each] of facts) {
-      const json = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value))
-      this.#sql.addFacts.run(each.basis ?? null, each.server ?? null, each.workload ?? null, each.pod ?? null, json(each.client), json(each.identity), session)
-    }
+    for (const [session, each] of facts) this.#putFacts(session, each)
     if (ungrouped) this.#recountUngrouped()
+  }
+
+  #putFacts(session: number, { start, client, identity }: SessionFacts): void {
+    if (start !== undefined) {
+      const { basis, server } = start.value
+      this.#sql.putStart.run(basis, server.name, server.workload ?? null, server.pod ?? null, start.at, session, start.at)
+    }
+    if (client !== undefined) this.#sql.putClient.run(JSON.stringify(client.value), client.at, session, client.at)
+    if (identity !== undefined) this.#sql.putIdentity.run(JSON.stringify(identity.value), identity.at, session, identity.at)
   }
 
   #putExchange(writer: number, exchange: number, fresh: ReadonlyMap<number, Tally>): void {
@@ -151,13 +157,15 @@ export class SessionCounts {
     for (const tool of delta.tools) this.#sql.putTool.run(session, tool, session)
   }
 
-  /** What moved away must not stretch the time of what stayed. */
+  /** What moved away must not stretch the time of what stayed, nor leave its tools behind. */
   #recountUngrouped(): void {
     const span = this.#sql.ungroupedSpan.get()
     if (span === undefined) return
     this.#sql.setSpan.run(textOf(span, 'started') ?? LATEST, textOf(span, 'last') ?? '', UNGROUPED_ROW)
     this.#sql.dropUngroupedWriters.run()
     this.#sql.ungroupedWriters.run()
+    this.#sql.dropUngroupedTools.run()
+    this.#sql.ungroupedTools.run()
   }
 }
 

@@ -16,6 +16,7 @@ const MAX_UNSORTED_LENGTH = 128 * 1024 * 1024
 export interface Place {
   readonly object: string
   readonly offset: number
+  readonly end: number
   readonly plain: boolean
   readonly writer: string
   readonly first: number

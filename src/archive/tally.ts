@@ -24,13 +24,17 @@ export interface Tally {
   readonly tools: Set<string>
 }
 
+/** What frames say of a session. Of each the earliest counts, whichever is read first: nobody can rename a session afterwards. */
 export interface SessionFacts {
-  basis?: string
-  server?: string
-  workload?: string
-  pod?: string
-  client?: ClientInfo
-  identity?: Identity
+  start?: From<{ readonly basis: string; readonly server: FrameOf<'session.start'>['server'] }>
+  client?: From<ClientInfo>
+  identity?: From<Identity>
+}
+
+export interface From<T> {
+  readonly value: T
+  /** Time and name of the frame; sorts by time. */
+  readonly at: string
 }
 
 export function newTally(frame: Frame): Tally {
@@ -59,11 +63,12 @@ export function addFrame(tally: Tally, frame: Frame): void {
       break
     case 'exchange.end':
       tally.ended = 1
-      if (frame.outcome === 'error') tally.failed = 1
+      if (frame.outcome === 'error' && frame.exchange !== undefined) tally.failed = 1
       if (frame.outcome === 'denied') tally.denials++
       break
     case 'session.end':
-      tally.sessionEnd = Math.max(tally.sessionEnd, frame.seq)
+      // An end that names no session ends none: whose exchange it stands in may be known only later.
+      if (frame.session !== undefined) tally.sessionEnd = Math.max(tally.sessionEnd, frame.seq)
       break
     // Kinds without counts of their own.
     case 'writer.start':
@@ -111,15 +116,13 @@ export function errorsOf(tally: { readonly errors: number; readonly failed: numb
 }
 
 export function addFacts(facts: SessionFacts, frame: Frame): void {
-  if (frame.kind === 'exchange.start') {
-    if (frame.client !== undefined) facts.client ??= frame.client
-    if (frame.identity !== undefined) facts.identity ??= frame.identity
-  }
-  if (frame.kind !== 'session.start') return
-  facts.basis ??= frame.basis
-  facts.server ??= frame.server.name
-  if (frame.server.workload !== undefined) facts.workload ??= frame.server.workload
-  if (frame.server.pod !== undefined) facts.pod ??= frame.server.pod
-  if (frame.client !== undefined) facts.client ??= frame.client
-  if (frame.identity !== undefined) facts.identity ??= frame.identity
+  if (frame.kind !== 'session.start' && frame.kind !== 'exchange.start') return
+  const at = `${frame.time} ${frame.writer} ${String(frame.seq).padStart(16, '0')}`
+  if (frame.kind === 'session.start' && isEarlier(at, facts.start)) facts.start = { value: { basis: frame.basis, server: frame.server }, at }
+  if (frame.client !== undefined && isEarlier(at, facts.client)) facts.client = { value: frame.client, at }
+  if (frame.identity !== undefined && isEarlier(at, facts.identity)) facts.identity = { value: frame.identity, at }
+}
+
+function isEarlier(at: string, known: From<unknown> | undefined): boolean {
+  return known === undefined || at < known.at
 }
