@@ -59,7 +59,7 @@ async function runOf(recording: OpenRecording, plan: CheckPlan, session: string,
   }
   if (firstSeq < 0) return undefined
   const check = new WriterCheck(writer, { mark: firstSeq, exported: plan.exported?.writers.find(each => each.writer === writer) })
-  for await (const batch of inOrder(plan.places.get(writer) ?? [], place => readCheckRecords(recording.archive, place, () => undefined))) for (const record of batch) check.take(record)
+  for await (const batch of inOrder(plan.places.get(writer) ?? [], place => readCheckRecords(recording.archive, plan, place, () => undefined))) for (const record of batch) check.take(record)
   return { writer, firstSeq, previous: check.markedHead, lastSeq: check.lastSeq, head: check.chainHead }
 }
 
@@ -74,7 +74,7 @@ async function* writerLines(
   const leaves = new LeafRun(run.writer)
   let next = await shown.next()
   let last = run.firstSeq - 1
-  for await (const batch of inOrder(plan.places.get(run.writer) ?? [], place => readCheckRecords(recording.archive, place, () => undefined))) {
+  for await (const batch of inOrder(plan.places.get(run.writer) ?? [], place => readCheckRecords(recording.archive, plan, place, () => undefined))) {
     for (const record of batch) {
       if (record.type !== 'frame' || record.seq <= last || record.seq > run.lastSeq) continue
       last = record.seq

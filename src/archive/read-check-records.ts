@@ -3,7 +3,7 @@
 import type { Archive, Finding } from './archive.ts'
 import { readPartsAt } from './members.ts'
 import { lineFinding } from './verify-places.ts'
-import type { CheckPlace } from './verify-places.ts'
+import type { CheckPlace, CheckPlan } from './verify-places.ts'
 import { indexProblem, MemberScan } from './verify-records.ts'
 import type { CheckRecord } from './verify-records.ts'
 
@@ -11,12 +11,12 @@ import type { CheckRecord } from './verify-records.ts'
 const MAX_UNSORTED = 2_000_000
 
 /** Records of one writer from one place, in order. */
-export async function* readCheckRecords(archive: Archive, place: CheckPlace, onFinding: (finding: Finding) => void): AsyncGenerator<readonly CheckRecord[]> {
+export async function* readCheckRecords(archive: Archive, plan: CheckPlan, place: CheckPlace, onFinding: (finding: Finding) => void): AsyncGenerator<readonly CheckRecord[]> {
   const reader = await archive.open(place.object)
   if (reader === undefined) return onFinding({ kind: 'finding', object: place.object, offset: place.offset, reason: 'unreadable', detail: 'the object has vanished while it was checked' })
   const at = { kind: 'finding', object: place.object, offset: place.offset } as const
   try {
-    const scan = new MemberScan()
+    const scan = new MemberScan({ mayBeExport: plan.exported !== undefined })
     const held: CheckRecord[] = []
     for await (const part of readPartsAt(place.object, reader, place)) {
       if (part.kind === 'finding') {

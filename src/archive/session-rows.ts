@@ -15,7 +15,6 @@ import type { Row } from './catalog-statements.ts'
  * was cut, or its latest segments are not here.
  */
 const LIVE_MS = 35 * 60_000
-const MIN_PREFIX = 4
 
 export interface GapRow {
   readonly by: string
@@ -58,9 +57,9 @@ export class SessionRows {
   find(idOrPrefix: string, nowMs: number): SessionSummary | undefined {
     const exact = this.#prepare('select * from session where name = ? and frames > 0').get(idOrPrefix)
     if (exact !== undefined) return this.#summary(exact, nowMs)
-    if (idOrPrefix.length < MIN_PREFIX) return undefined
+    if (idOrPrefix === '') return undefined
     const rows = this.#prepare('select * from session where name >= ? and name < ? and frames > 0 limit 2').all(idOrPrefix, `${idOrPrefix}\u{10ffff}`)
-    if (rows.length > 1) throw new StenoError('usage.invalid', `more than one session begins with '${idOrPrefix}'; give more of the id`)
+    if (rows.length > 1) throw new StenoError('usage.invalid', `more than one session begins with '${idOrPrefix}'; give more of its name`)
     return rows[0] === undefined ? undefined : this.#summary(rows[0], nowMs)
   }
 

@@ -15,14 +15,17 @@ export interface SpooledStream {
 
 /** Copies the stream to a file that only this user can read; the caller removes it. */
 export async function spoolStream(stream: Readable, tempDir: string): Promise<SpooledStream> {
-  const folder = await mkdtemp(join(tempDir, 'steno-'))
-  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
-  const path = join(folder, 'stream.jsonl')
+  let folder: string | undefined
+  const remove = async (): Promise<void> => {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+  }
   try {
+    folder = await mkdtemp(join(tempDir, 'steno-'))
+    const path = join(folder, 'stream.jsonl')
     await pipeline(stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }))
     return { path, remove }
   } catch (cause) {
     await remove()
-    throw new StenoError('archive.io', `cannot keep the piped recording in '${tempDir}'; make room there, or name a file instead of '-'`, { cause })
+    throw new StenoError('archive.io', `cannot keep the piped recording in '${tempDir}'; make room there, set TMPDIR to another folder, or name a file instead of '-'`, { cause })
   }
 }

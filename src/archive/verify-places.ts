@@ -13,6 +13,7 @@ import type { CheckRecord } from './verify-records.ts'
 export interface CheckPlace {
   readonly object: string
   readonly offset: number
+  readonly end: number
   readonly plain: boolean
   readonly writer: string
   readonly first: number
@@ -35,6 +36,7 @@ export async function planCheck(archive: Archive, writers: ReadonlySet<string> |
   const places = new Map<string, CheckPlace[]>()
   const findings: Finding[] = []
   let exported: ExportLine | undefined
+  const alone = await isAlone(archive)
   const add = (place: CheckPlace): void => {
     if (writers !== undefined && !writers.has(place.writer)) return
     const known = places.get(place.writer)
@@ -50,7 +52,7 @@ export async function planCheck(archive: Archive, writers: ReadonlySet<string> |
       continue
     }
     try {
-      for await (const found of survey(object.name, reader)) {
+      for await (const found of survey(object.name, reader, alone)) {
         if (found.kind === 'place') add(found.place)
         else if (found.kind === 'export') exported ??= found.header
         else if (findings.length < MAX_FINDINGS) findings.push(found)
@@ -65,18 +67,25 @@ export async function planCheck(archive: Archive, writers: ReadonlySet<string> |
 
 type Surveyed = Finding | { readonly kind: 'place'; readonly place: CheckPlace } | { readonly kind: 'export'; readonly header: ExportLine }
 
-async function* survey(object: string, reader: ObjectReader): AsyncGenerator<Surveyed> {
+/** Whether the archive is one object: only then can it be an export. */
+async function isAlone(archive: Archive): Promise<boolean> {
+  let objects = 0
+  for await (const _object of archive.list()) if (++objects > 1) return false
+  return true
+}
+
+async function* survey(object: string, reader: ObjectReader, alone: boolean): AsyncGenerator<Surveyed> {
   for (let at = 0; at < reader.size; ) {
     for await (const hop of hopMembers(object, reader, at)) {
       if (hop.kind === 'finding') break
       const { writer, firstSeq, lastSeq } = hop.index
       // A length that leads nowhere is not to be hopped by; one that leads too far shows when the member is read.
       if (hop.end < reader.size && !(await isMember(reader, hop.end))) break
-      yield { kind: 'place', place: { object, offset: hop.offset, plain: false, writer, first: firstSeq, last: lastSeq, sorted: true } }
+      yield { kind: 'place', place: { object, offset: hop.offset, end: hop.end, plain: false, writer, first: firstSeq, last: lastSeq, sorted: true } }
       at = hop.end
     }
     if (at >= reader.size) return
-    at = yield* surveyOne(object, reader, at)
+    at = yield* surveyOne(object, reader, at, alone)
   }
 }
 
@@ -86,8 +95,8 @@ async function isMember(reader: ObjectReader, at: number): Promise<boolean> {
 }
 
 /** Reads one member or piece through. @returns where to go on */
-async function* surveyOne(object: string, reader: ObjectReader, from: number): AsyncGenerator<Surveyed, number> {
-  const scan = new MemberScan()
+async function* surveyOne(object: string, reader: ObjectReader, from: number, mayBeExport: boolean): AsyncGenerator<Surveyed, number> {
+  const scan = new MemberScan({ mayBeExport })
   const runs = new Map<string, { first: number; last: number; rank: number; sorted: boolean }>()
   const notice = (record: CheckRecord): void => {
     const run = runs.get(record.writer)
@@ -103,7 +112,7 @@ async function* surveyOne(object: string, reader: ObjectReader, from: number): A
     for (const record of scan.scan(part)) notice(record)
     if (!part.last) continue
     if (scan.exported !== undefined) yield { kind: 'export', header: scan.exported }
-    for (const [writer, run] of runs) yield { kind: 'place', place: { object, offset: part.offset, plain: part.plain, writer, first: run.first, last: run.last, sorted: run.sorted } }
+    for (const [writer, run] of runs) yield { kind: 'place', place: { object, offset: part.offset, end: part.end, plain: part.plain, writer, first: run.first, last: run.last, sorted: run.sorted } }
     // Lines that nobody understands belong to no writer, so they are told of here, and when a place is read.
     if (runs.size === 0 && scan.facts.unknown > 0) yield lineFinding(object, part.offset, scan)
     if (runs.size === 0 && scan.facts.future !== undefined) yield { kind: 'finding', object, offset: part.offset, reason: 'version', detail: scan.facts.future }

@@ -1,6 +1,6 @@
 /**
  * A member's lines as records for checking: what each frame's leaf is, and what segment, seal and index lines claim.
- * Takes heads from the first bytes of a line and parses only what it must, so that checking costs little more than hashing.
+ * Parses every line: one that no reader understands is missing from what is shown, wherever it stands in the chain.
  */
 
 import { hash } from 'node:crypto'
@@ -9,9 +9,10 @@ import { StenoError } from '../errors.ts'
 import type { Frame } from '../record/frame.ts'
 import type { MemberIndex } from '../record/member.ts'
 import { MAX_HEAD_LENGTH, MAX_LINE_LENGTH, parseLine, readHead } from '../record/parse-line.ts'
-import type { ExportLine, ParsedLine } from '../record/parse-line.ts'
+import type { ExportLine, LineHead, ParsedLine } from '../record/parse-line.ts'
 import type { Ordered } from './in-order.ts'
 import type { Part } from './members.ts'
+import { scanLines } from './scan-lines.ts'
 
 /**
  * A hash as 32 characters of one byte each: `crypto.hash` gives strings faster than buffers, and they compare with `===`.
@@ -24,6 +25,9 @@ export type CheckRecord = Ordered & { readonly writer: string } & (
     | { readonly type: 'seal'; readonly head: Digest | null }
     | { readonly type: 'fault'; readonly reason: string }
   )
+
+/** Kinds whose fields say something of the chain or of a session's end. The others are let go. */
+const SAYING: ReadonlySet<string> = new Set(['gap', 'writer.start', 'writer.stop', 'session.end'])
 
 /** What a member turned out to hold, to be compared with its index. */
 export interface MemberFacts {
@@ -38,11 +42,15 @@ export interface MemberFacts {
   future: string | undefined
 }
 
-/** Reads one member's or piece's parts in turn. */
+/**
+ * Reads one member's or piece's parts in turn.
+ * Leaves and cleaned lines vouch for what is not shown, so they count only in an export: in an archive they could stand in for what was removed.
+ */
 export class MemberScan {
   readonly facts: MemberFacts = { writers: new Set(), first: Infinity, last: -1, frames: 0, sessions: new Set(), unknown: 0, unknownReason: '', future: undefined }
   /** The header of an export: claims about each writer's run. */
   exported: ExportLine | undefined
+  readonly #mayBeExport: boolean
   #segment: { readonly writer: string; readonly firstSeq: number } | undefined
   /** Next seq that the open segment must hold. */
   #next = 0
@@ -51,15 +59,16 @@ export class MemberScan {
   #lastWriter = ''
   #lastSession = ''
 
+  constructor(options: { readonly mayBeExport: boolean }) {
+    this.#mayBeExport = options.mayBeExport
+  }
+
   scan(part: Part): CheckRecord[] {
     const records: CheckRecord[] = []
-    const { bytes } = part
-    for (let start = 0; start < bytes.length && this.facts.future === undefined; ) {
-      const newline = bytes.indexOf(10, start)
-      const end = newline < 0 ? bytes.length : newline
-      if (end > start) this.#line(bytes, start, end, records)
-      start = end + 1
-    }
+    scanLines(part.bytes, (text, start, end) => {
+      // The rest of a newer recording is not to be guessed at.
+      if (this.facts.future === undefined) this.#line(part.bytes.subarray(start, end), text, records)
+    })
     return records
   }
 
@@ -68,36 +77,12 @@ export class MemberScan {
     if (this.#segment !== undefined) this.#fault(records, this.#next, 'the segment has lost its seal')
   }
 
-  #line(bytes: Buffer, start: number, end: number, records: CheckRecord[]): void {
-    const head = bytes[start + 2] === 0x77 ? readHead(bytes.toString('latin1', start, Math.min(end, start + MAX_HEAD_LENGTH))) : undefined
-    if (head === undefined || end - start > MAX_LINE_LENGTH) return this.#other(bytes, start, end, records)
-    const line = bytes.subarray(start, end)
-    const { facts } = this
-    if (head.writer !== this.#lastWriter) facts.writers.add((this.#lastWriter = head.writer))
-    facts.frames++
-    if (head.seq < facts.first) facts.first = head.seq
-    if (head.seq > facts.last) facts.last = head.seq
-    if (head.session !== undefined && head.session !== this.#lastSession) facts.sessions.add((this.#lastSession = head.session))
-    this.#inSegment(head.writer, head.seq, records)
-    const needed = head.kind === 'gap' || head.kind === 'writer.start' || head.kind === 'writer.stop' || head.kind === 'session.end'
-    const parsed = needed ? this.#parse(line.toString('utf8')) : undefined
-    if (parsed !== undefined && parsed.kind !== 'frame') this.#unknown(parsed)
-    records.push({
-      type: 'frame',
-      writer: head.writer,
-      seq: head.seq,
-      rank: 1,
-      leaf: hash('sha256', line, 'binary'),
-      shown: 'exact',
-      time: head.time,
-      session: head.session,
-      frame: parsed?.kind === 'frame' ? parsed.frame : undefined,
-    })
-  }
-
-  #other(bytes: Buffer, start: number, end: number, records: CheckRecord[]): void {
-    const parsed = end - start > MAX_LINE_LENGTH ? undefined : this.#parse(bytes.toString('utf8', start, end))
+  /** @param text undefined when the line is not UTF-8 */
+  #line(line: Buffer, text: string | undefined, records: CheckRecord[]): void {
+    const parsed = this.#parse(line, text)
     switch (parsed?.kind) {
+      case 'frame':
+        return this.#frame(line, parsed.frame, parsed.frame, records)
       case 'segment': {
         const { writer, firstSeq, previous } = parsed.segment
         this.close(records)
@@ -124,14 +109,31 @@ export class MemberScan {
         records.push({ type: 'frame', writer: frame.writer, seq: frame.seq, rank: 1, leaf: digestOf(leaf), shown: 'cleaned', time: frame.time, session: frame.session, frame })
         break
       }
-      default:
-        this.#unknown(parsed)
+      default: {
+        if (parsed !== undefined) this.#unknown(parsed.reason)
+        // Its fields cannot be read, but its head says where it stands in the chain.
+        const head = line[2] === 0x77 ? readHead(line.toString('latin1', 0, MAX_HEAD_LENGTH)) : undefined
+        if (head !== undefined) this.#frame(line, head, undefined, records)
+      }
     }
   }
 
-  #unknown(parsed: ParsedLine | undefined): void {
+  /** @param frame undefined when its fields cannot be read */
+  #frame(line: Buffer, head: LineHead, frame: Frame | undefined, records: CheckRecord[]): void {
+    const { facts } = this
+    const { writer, seq, time, session } = head
+    if (writer !== this.#lastWriter) facts.writers.add((this.#lastWriter = writer))
+    facts.frames++
+    if (seq < facts.first) facts.first = seq
+    if (seq > facts.last) facts.last = seq
+    if (session !== undefined && session !== this.#lastSession) facts.sessions.add((this.#lastSession = session))
+    this.#inSegment(writer, seq, records)
+    records.push({ type: 'frame', writer, seq, rank: 1, leaf: hash('sha256', line, 'binary'), shown: 'exact', time, session, frame: frame !== undefined && SAYING.has(frame.kind) ? frame : undefined })
+  }
+
+  #unknown(reason: string): void {
     this.facts.unknown++
-    if (this.facts.unknownReason === '') this.facts.unknownReason = parsed?.kind === 'unknown' ? parsed.reason : 'a line that is too long'
+    if (this.facts.unknownReason === '') this.facts.unknownReason = reason
   }
 
   #seal(seal: { readonly writer: string; readonly lastSeq: number; readonly frames: number; readonly head: string | null }, records: CheckRecord[]): void {
@@ -157,9 +159,13 @@ export class MemberScan {
     records.push({ type: 'fault', writer, seq, rank: 1, reason })
   }
 
-  #parse(text: string): ParsedLine | undefined {
+  #parse(line: Buffer, text: string | undefined): ParsedLine | undefined {
+    if (text === undefined) return { kind: 'unknown', reason: 'not UTF-8' }
+    if (line.length > MAX_LINE_LENGTH) return { kind: 'unknown', reason: 'a line that is too long' }
     try {
-      return parseLine(text)
+      const parsed = parseLine(text)
+      const ofExport = parsed.kind === 'export' || parsed.kind === 'leaves' || parsed.kind === 'cleaned'
+      return ofExport && !this.#mayBeExport ? { kind: 'unknown', reason: 'a line of an export, which is not on its own' } : parsed
     } catch (cause) {
       if (!(cause instanceof StenoError)) throw cause
       this.facts.future = cause.message

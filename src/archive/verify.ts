@@ -39,7 +39,7 @@ export async function verify(request: VerifyRequest, deps: VerifyDeps): Promise<
       anchor: anchor?.writers.find(each => each.writer === writer),
       exported: plan.exported?.writers.find(each => each.writer === writer),
     })
-    for await (const batch of inOrder(plan.places.get(writer) ?? [], place => readCheckRecords(archive, place, finding => findings.add(finding)))) for (const record of batch) check.take(record)
+    for await (const batch of inOrder(plan.places.get(writer) ?? [], place => readCheckRecords(archive, plan, place, finding => findings.add(finding)))) for (const record of batch) check.take(record)
     check.finish()
     for (const finding of findings.all) if (finding.claims?.writer === writer) check.expectTo(finding.claims.lastSeq)
     checks.push(check)
@@ -156,7 +156,7 @@ function findingVerdict(finding: Finding, checks: readonly WriterCheck[]): Verdi
   const { claims } = finding
   const check = claims === undefined ? undefined : checks.find(each => each.writer === claims.writer)
   if (claims === undefined || check === undefined) return 'incomplete'
-  const whole = check.firstSeq <= claims.firstSeq && check.lastSeq >= claims.lastSeq && check.holes.every(hole => hole.to < claims.firstSeq || hole.from > claims.lastSeq)
+  const whole = claims.firstSeq <= claims.lastSeq && check.firstSeq <= claims.firstSeq && check.lastSeq >= claims.lastSeq && check.holes.every(hole => hole.to < claims.firstSeq || hole.from > claims.lastSeq)
   return whole ? 'verified' : 'incomplete'
 }
 

@@ -11,6 +11,9 @@ import type { Frame, SealLine, SegmentLine } from './frame.ts'
 /** Longest line that a reader accepts. Frames are far shorter: large bodies go on in `body` frames. */
 export const MAX_LINE_LENGTH = 16 * 1024 * 1024
 
+/** Deepest nesting that a reader accepts. Frames nest four deep; what they carry is text. */
+export const MAX_LINE_DEPTH = 64
+
 /** Most hashes in one `leaves` line. */
 export const MAX_LEAVES = 256
 
@@ -60,6 +63,8 @@ export interface LineHead {
 // The head of a frame stands first and in this order, so that readers may take it from the line's first bytes.
 const HEAD =
   /^\{"writer":"([\x21\x23-\x5b\x5d-\x7e]{1,255})","seq":(0|[1-9]\d{0,15}),"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","elapsedUs":(0|[1-9]\d{0,15}),"kind":"([a-z][a-z0-9.-]{0,63})","salt":"([0-9a-f]{16})"(?:,"session":"([\x21\x23-\x5b\x5d-\x7e]{1,255})")?(?:,"exchange":(0|[1-9]\d{0,15}))?[,}]/
+// The kind of a line that is no frame stands first, and a fast reader looks no further.
+const OWN_KIND = /^\{"kind":"(segment|seal|export|leaves|cleaned)"/
 const HEX_HASH = /^[0-9a-f]{64}$/
 const WRITER = /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/
 
@@ -85,8 +90,11 @@ export function parseLine(text: string): ParsedLine {
     return unknown('not JSON')
   }
   if (!isObject(value)) return unknown('not a JSON object')
+  // Whatever walks or prints a value later on takes a step of its stack for each level.
+  if (isDeeper(value, MAX_LINE_DEPTH)) return unknown(`nested deeper than ${MAX_LINE_DEPTH} levels`)
   if (text.startsWith('{"writer":')) return parseFrame(text, value)
-  switch (value['kind']) {
+  const kind = OWN_KIND.exec(text)?.[1]
+  switch (value['kind'] === kind ? kind : undefined) {
     case 'segment':
       return parseSegment(value)
     case 'seal':
@@ -173,6 +181,13 @@ function refuseNewer(format: unknown): void {
 
 function unknown(reason: string): ParsedLine {
   return { kind: 'unknown', reason }
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (levels === 0) return true
+  for (const key in value) if (isDeeper((value as Readonly<Record<string, unknown>>)[key], levels - 1)) return true
+  return false
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

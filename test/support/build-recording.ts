@@ -47,12 +47,14 @@ export interface SegmentOptions {
   readonly index?: Partial<MemberIndex>
   /** Lines in place of the true ones: segment and seal stay those of the true ones. */
   readonly instead?: readonly string[]
+  /** Lines that segment and seal are computed from, where they are not the writer's. */
+  readonly chained?: readonly string[]
 }
 
 /** Payload of a segment: segment line, frames, seal line. */
 export function segmentPayload(writer: string, lines: readonly string[], options: SegmentOptions = {}): string {
   const { from = 0, to = lines.length, format = 1 } = options
-  const heads = headsOf(writer, lines)
+  const heads = headsOf(writer, options.chained ?? lines)
   const segment = { kind: 'segment', format, writer, firstSeq: from, previous: hex(heads[from] as Uint8Array) }
   const seal = { kind: 'seal', writer, lastSeq: to - 1, frames: to - from, head: hex(heads[to] as Uint8Array) }
   return [JSON.stringify(segment), ...(options.instead ?? lines.slice(from, to)), JSON.stringify(seal), ''].join('\n')

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,8 @@ import { openRecording, sourceAt } from '../../../src/archive/open-recording.ts'
 import { verify } from '../../../src/archive/verify.ts'
 import { readMemberHeader } from '../../../src/record/member.ts'
 import { headsOf, segmentPayload, sha256 } from '../../support/build-recording.ts'
+import { hasPython } from '../../support/python-reader.ts'
+import type { TheirReading } from '../../support/python-reader.ts'
 
 const ROOT = new URL('../../..', import.meta.url).pathname
 const RECORDINGS = join(ROOT, 'test/recordings')
@@ -84,24 +86,7 @@ describe('the recording format', () => {
   })
 })
 
-interface Theirs {
-  readonly verdict: string
-  readonly sessions: Readonly<Record<string, number>>
-  readonly writers: Readonly<Record<string, string | null>>
-}
-
-async function readWithPython(path: string): Promise<Theirs> {
+async function readWithPython(path: string): Promise<TheirReading> {
   const { stdout } = await promisify(execFile)('python3', [join(ROOT, 'test/support/read_recording.py'), path])
-  return JSON.parse(stdout) as Theirs
-}
-
-/** Missing on a person's machine is a skip; in CI it is a failure. */
-function hasPython(): boolean {
-  try {
-    execFileSync('python3', ['--version'], { stdio: 'ignore' })
-    return true
-  } catch (cause) {
-    if (process.env['CI'] !== undefined) throw cause
-    return false
-  }
+  return JSON.parse(stdout) as TheirReading
 }
