@@ -6,6 +6,7 @@
 import { Command, CommanderError, Option } from 'commander'
 
 import { LOG_LEVELS } from '../platform/log.ts'
+import { QUERY_KINDS } from '../record/query.ts'
 import { reportFailure } from './failure.ts'
 import { defaultArchive, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
@@ -94,7 +95,7 @@ function addReading(program: Command, io: CliIo, done: Done): void {
     .action(async (options: ListOptions) => done(await (await import('./list.ts')).runList(options, io)))
   withOutput(withSourceFlags(program.command('show').argument('[id]', 'session, or the beginning of its name').description('summary and frames of a session')))
     .option('--grep <query>', 'only frames that match, like \'tool:search -kind:ntf error "some text"\'')
-    .option('--kind <kind>', 'only this kind: req, res, err, ntf, http, exchange, session, gap')
+    .option('--kind <kind>', `only this kind: ${QUERY_KINDS.join(', ')}`)
     .option('--tool <name>', 'only calls of this tool')
     .option('--from <side>', 'only what the client, or the server, sent')
     .option('--paired', 'requests with their answers, one line each')

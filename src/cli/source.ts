@@ -10,6 +10,7 @@ import type { Frame } from '../record/frame.ts'
 import type { SessionSummary, StoredFrame } from '../record/recording.ts'
 import { defaultArchive, nowMs, programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
+import { printable } from './printable.ts'
 import { createProgress } from './progress.ts'
 import { isS3, s3Source } from './s3-source.ts'
 
@@ -96,7 +97,8 @@ export function reportFindings(source: Source, io: CliIo): void {
   const first = findings[0]
   if (first === undefined) return
   const others = findings.length === 1 ? '' : `, and ${findings.length - 1} more`
-  io.stderr.write(`note: not everything could be read: ${first.object} at ${first.offset}: ${first.detail}${others}; '${programName(io)} verify${source.flags}' says what is proved\n`)
+  // Names of objects are recorded text like any other.
+  io.stderr.write(`note: not everything could be read: ${printable(`${first.object} at ${first.offset}: ${first.detail}`)}${others}; '${programName(io)} verify${source.flags}' says what is proved\n`)
 }
 
 function unlessAborted<T extends { close(): Promise<void> }>(opening: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -3,6 +3,7 @@
  * A net, not a proof: it knows names and forms. What a policy masks at recording time never gets this far.
  */
 
+import { endOfString } from './end-of-string.ts'
 import type { Frame } from './frame.ts'
 
 export const CLEANED = '[cleaned]'
@@ -15,7 +16,8 @@ const NOT_SECRET_NAME = /^(?:progress|continuation|nextpage|page)token$/
 const PATTERNS: readonly RegExp[] = [
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
   /\b(?:AKIA|ASIA)[0-9A-Z]{16}\b/g,
-  /\beyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]*/g,
+  // From the beginning of a run, and only where dots follow: else a long run of beginnings would be gone through once for each of them.
+  /(?<![\w-])(?=[\w-]+\.[\w-]{2,}\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]*/g,
   /(?<=\bbearer\s{1,4})[\w.~+/-]{8,}=*/gi,
 ]
 const HEAD_FIELDS: ReadonlySet<string> = new Set(['writer', 'seq', 'time', 'elapsedUs', 'kind', 'salt', 'session', 'exchange'])
@@ -104,16 +106,6 @@ function cleanText(text: string, counter: Counter, nesting: number): string {
     start = text.indexOf('"', next)
   }
   return cleanPatterns(out + text.slice(copied), counter)
-}
-
-/** Offset after the string that opens at `start`; the end of the text when it is cut. Not by a pattern: long strings would exhaust its stack. */
-function endOfString(text: string, start: number): number {
-  for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
-    let escapes = 0
-    while (text[quote - 1 - escapes] === '\\') escapes++
-    if (escapes % 2 === 0) return quote + 1
-  }
-  return text.length
 }
 
 function afterSpace(text: string, from: number): number {

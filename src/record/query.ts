@@ -37,7 +37,8 @@ export interface QuerySubject {
 }
 
 const TYPE_OF_KIND: Readonly<Record<string, string>> = { req: 'request', res: 'response', ntf: 'notification' }
-const KINDS = ['req', 'res', 'ntf', 'err', 'mcp', 'http', 'exchange', 'session', 'writer', 'body', 'gap', 'policy', 'decision', 'access', 'aws']
+/** What `kind:` takes: types of messages, `err` for errors of any kind, and kinds of frames without what follows their dot. */
+export const QUERY_KINDS = ['req', 'res', 'ntf', 'err', 'mcp', 'http', 'exchange', 'session', 'writer', 'body', 'gap']
 const RANGE = /^(\d*)(\.\.)?(\d*)$/
 const WORD = /-?(?:[A-Za-z]+:)?"(?:[^"\\]|\\.)*"(?=\s|$)|\S+/g
 const PARTS = /^(-?)(?:([A-Za-z]+):)?(.*)$/s
@@ -82,7 +83,7 @@ function isKey(key: string): key is QueryKey {
 }
 
 function valueProblem(key: QueryKey, value: string): string | undefined {
-  if (key === 'kind' && !KINDS.includes(value.toLowerCase().replace(/\.(start|stop|end)$/, ''))) return `unknown kind '${value}'; use ${KINDS.join(', ')}`
+  if (key === 'kind' && !QUERY_KINDS.includes(value.toLowerCase().replace(/\.(start|stop|end)$/, ''))) return `unknown kind '${value}'; use ${QUERY_KINDS.join(', ')}`
   if (key === 'from' && !/^(client|server)$/i.test(value)) return `'from:${value}' is neither client nor server`
   if (key === 'error' && !/^-?\d+$/.test(value)) return `'error:${value}' is no error code; write error alone for every error`
   if (key === 'exchange' && !isRange(value)) return `'exchange:${value}' is neither a number nor a range like 3..9`

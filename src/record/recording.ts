@@ -54,7 +54,7 @@ export interface SessionFilter {
 export interface Recording {
   /** Newest first. `after` is the id of the last one of the page before. */
   sessions(page: { readonly filter?: SessionFilter; readonly limit: number; readonly after?: string }): Promise<readonly SessionSummary[]>
-  /** Exact id, or a unique prefix of at least 4 characters; undefined when there is none. Throws `usage.invalid` when ambiguous. */
+  /** Exact id, or a unique prefix of one; undefined when there is none. Throws `usage.invalid` when ambiguous. */
   session(idOrPrefix: string): Promise<SessionSummary | undefined>
   /**
    * All frames of a session in order, and with them, the frames of its exchanges that were recorded before the session id was known

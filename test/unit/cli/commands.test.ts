@@ -110,6 +110,18 @@ describe('steno', () => {
     expect({ out, code }).to.deep.equal({ out: 'writer-a.34\n', code: 0 })
   })
 
+  it('show says that a short prefix fits several sessions', async () => {
+    expect(await run(['show', 's'])).to.include({ code: 2, err: "error: more than one session begins with 's'; give more of its name (usage.invalid)\n" })
+    expect((await run(['show', OTHER_SESSION.slice(0, 6)])).code).to.equal(0)
+  })
+
+  it('show --kind offers in its help what its refusal offers', async () => {
+    const { code, err } = await run(['show', SESSION, '--kind', 'nope'])
+    expect(code).to.equal(2)
+    const offered = /use (.*) \(usage/.exec(err)?.[1]
+    expect((await run(['show', '--help'])).out.replace(/\s+/g, ' ')).to.include(`only this kind: ${offered}`)
+  })
+
   it('show exits 1 when no frame matches', async () => {
     const { code, err } = await run(['show', SESSION, '--tool', 'nothing'])
     expect(code).to.equal(1)
