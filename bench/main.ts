@@ -1,11 +1,12 @@
-/** `npm run bench -- record|compare [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
+/** `npm run bench -- record|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
 
 import { runCompareBench } from './compare.ts'
+import { runReadBench } from './read.ts'
 import { runRecordBench } from './record.ts'
 
-const USAGE = 'usage: npm run bench -- record|compare [--json] [--quick]'
+const USAGE = 'usage: npm run bench -- record|compare|read [--json] [--quick]'
 
-const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, compare: runCompareBench }
+const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, compare: runCompareBench, read: runReadBench }
 
 const args = process.argv.slice(2)
 const flags = args.filter(arg => arg.startsWith('--'))
