@@ -44,43 +44,43 @@ export async function runReadBench({ quick, say }: ReadOptions): Promise<object>
     const many = join(folder, 'many')
     const written = await writeSessions(many, size.sessions)
     say(`wrote ${size.sessions} sessions, ${written.frames} frames, ${round(written.bytes / MB)} MB`)
-    const catalogMs: number[] = []
+    const catalogCosts: Cost[] = []
     for (let i = 0; i < size.rounds; i++) {
       await rm(join(many, '.catalog'), { recursive: true, force: true })
-      catalogMs.push(await timed(() => list(many)))
+      catalogCosts.push(await timed(() => list(many)))
     }
-    const listMs: number[] = []
-    for (let i = 0; i < size.rounds * 3; i++) listMs.push(await timed(() => list(many)))
-    say(`catalog of ${written.frames} frames ${round(median(catalogMs))} ms, list ${round(median(listMs))} ms`)
+    const listCosts: Cost[] = []
+    for (let i = 0; i < size.rounds * 3; i++) listCosts.push(await timed(() => list(many)))
+    say(`catalog of ${written.frames} frames ${medianOf(catalogCosts).ms} ms, list ${medianOf(listCosts).ms} ms`)
     await rm(many, { recursive: true, force: true })
 
     const long = join(folder, 'long')
     const longWritten = await writeLongSession(long, size.longFrames)
-    const openMs: number[] = []
-    const showMs: number[] = []
-    const verifyMs: number[] = []
+    const openCosts: Cost[] = []
+    const showCosts: Cost[] = []
+    const verifyCosts: Cost[] = []
     await list(long)
     for (let i = 0; i < size.rounds; i++) {
-      openMs.push(await timed(() => open(long, longWritten.frames)))
-      showMs.push(await timed(() => steno(['show', 'long', '--archive', long, '-o', 'name'])))
+      openCosts.push(await timed(() => open(long, longWritten.frames)))
+      showCosts.push(await timed(() => steno(['show', 'long', '--archive', long, '-o', 'name'])))
     }
-    say(`a session of ${longWritten.frames} frames (${round(longWritten.bytes / MB)} MB) opened in ${round(median(openMs))} ms, shown in ${round(median(showMs))} ms`)
+    say(`a session of ${longWritten.frames} frames (${round(longWritten.bytes / MB)} MB) opened in ${medianOf(openCosts).ms} ms, shown in ${medianOf(showCosts).ms} ms`)
     await rm(long, { recursive: true, force: true })
 
     const whole = join(folder, 'whole')
     const wholeWritten = await writeLongSession(whole, size.verifyFrames)
-    for (let i = 0; i < size.rounds; i++) verifyMs.push(await timed(() => checked(whole)))
-    say(`${round(wholeWritten.bytes / MB)} MB of frames verified in ${round(median(verifyMs))} ms`)
+    for (let i = 0; i < size.rounds; i++) verifyCosts.push(await timed(() => checked(whole)))
+    say(`${round(wholeWritten.bytes / MB)} MB of frames verified in ${medianOf(verifyCosts).ms} ms`)
     return {
       bench: 'read',
       quick,
       node: process.version,
       cpus: availableParallelism(),
       rounds: size.rounds,
-      list: { sessions: size.sessions, ms: round(median(listMs)) },
-      catalog: { frames: written.frames, framesPerSecond: Math.round((written.frames / median(catalogMs)) * SECOND_MS), mbPerSecond: round((written.bytes / MB / median(catalogMs)) * SECOND_MS) },
-      open: { frames: longWritten.frames, mb: round(longWritten.bytes / MB), ms: round(median(openMs)), showMs: round(median(showMs)) },
-      verify: { mb: round(wholeWritten.bytes / MB), mbPerSecond: round((wholeWritten.bytes / MB / median(verifyMs)) * SECOND_MS) },
+      list: { sessions: size.sessions, ...medianOf(listCosts) },
+      catalog: { frames: written.frames, ...medianOf(catalogCosts), frameRate: rates(written.frames, medianOf(catalogCosts)), mbRate: rates(written.bytes / MB, medianOf(catalogCosts)) },
+      open: { frames: longWritten.frames, mb: round(longWritten.bytes / MB), ...medianOf(openCosts), show: medianOf(showCosts) },
+      verify: { mb: round(wholeWritten.bytes / MB), ...medianOf(verifyCosts), mbRate: rates(wholeWritten.bytes / MB, medianOf(verifyCosts)) },
       rssMb: round(process.memoryUsage.rss() / MB),
     }
   } finally {
@@ -88,10 +88,26 @@ export async function runReadBench({ quick, say }: ReadOptions): Promise<object>
   }
 }
 
-async function timed(run: () => Promise<unknown>): Promise<number> {
+interface Cost {
+  readonly ms: number
+  /** Of all threads of the process: what it would take at most on a machine that does nothing else. */
+  readonly cpuMs: number
+}
+
+async function timed(run: () => Promise<unknown>): Promise<Cost> {
   const start = performance.now()
+  const before = process.cpuUsage()
   await run()
-  return performance.now() - start
+  const { user, system } = process.cpuUsage(before)
+  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 }
+}
+
+function medianOf(costs: readonly Cost[]): Cost {
+  return { ms: round(median(costs.map(each => each.ms))), cpuMs: round(median(costs.map(each => each.cpuMs))) }
+}
+
+function rates(amount: number, { ms, cpuMs }: Cost): { readonly perSecond: number; readonly perCpuSecond: number } {
+  return { perSecond: round((amount / ms) * SECOND_MS), perCpuSecond: round((amount / cpuMs) * SECOND_MS) }
 }
 
 /** `steno list`, as a person runs it. */
