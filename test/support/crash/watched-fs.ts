@@ -116,6 +116,12 @@ function install(): void {
       done(error, written)
     })
   })
+  replace(fs, 'writeSync', (fd: number, buffer: Buffer, offset: number, length: number, position: number) => {
+    const operation = beginWrite(fd, buffer.subarray(offset, offset + length), position)
+    const written = original.writeSync(fd, buffer, offset, length, position)
+    if (written === length) operation?.end()
+    return written
+  })
   replace(fs, 'close', (fd: number, done: Callback) => {
     forget(fd)
     original.close(fd, done)
@@ -185,6 +191,11 @@ function install(): void {
   for (const name of strangers) {
     const known = original[name] as (...args: unknown[]) => unknown
     replace(fs, name, (...args: unknown[]) => (args.some(below) ? unknown(`fs.${name}`) : known(...args)))
+  }
+  // What changes an open file by its descriptor.
+  for (const name of ['writev', 'writevSync', 'fsync', 'fsyncSync', 'fdatasync', 'fdatasyncSync'] as const) {
+    const known = original[name] as (...args: unknown[]) => unknown
+    replace(fs, name, (...args: unknown[]) => (typeof args[0] === 'number' && open.has(args[0]) ? unknown(`fs.${name}`) : known(...args)))
   }
   for (const name of ['appendFile', 'copyFile', 'cp', 'link', 'rmdir', 'symlink', 'truncate', 'writeFile'] as const) {
     const known = promises[name] as (...args: unknown[]) => unknown
