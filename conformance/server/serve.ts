@@ -1,7 +1,7 @@
 /** The fixture: both eras at one endpoint, on the official SDK, with everything that the suite asks for by name. */
 
 import { randomUUID } from 'node:crypto'
-import { classifyInboundRequest, createMcpHandler, isInitializeRequest, localhostAllowedHostnames, McpServer, validateHostHeader, WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server'
+import { classifyInboundRequest, createMcpHandler, isInitializeRequest, localhostAllowedHostnames, localhostAllowedOrigins, McpServer, validateHostHeader, validateOriginHeader, WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server'
 import type { ServerNotifier } from '@modelcontextprotocol/server'
 import { serveFetch } from '../../test/support/fetch-server.ts'
 import type { FetchServer } from '../../test/support/fetch-server.ts'
@@ -46,6 +46,8 @@ export async function startFixture(port = 0): Promise<FetchServer> {
     if (new URL(url).pathname !== '/mcp') return problem(404, -32000, 'Not Found')
     const host = validateHostHeader(headers.get('host'), localhostAllowedHostnames())
     if (!host.ok) return problem(403, -32000, host.message)
+    const origin = validateOriginHeader(headers.get('origin'), localhostAllowedOrigins())
+    if (!origin.ok) return problem(403, -32000, origin.message)
     const body = method === 'POST' ? parsed(await request.clone().text()) : undefined
     const version = headers.get('mcp-protocol-version')
     const named = headers.get('mcp-method')

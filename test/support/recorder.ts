@@ -33,7 +33,9 @@ export interface RecorderUnderTest {
   stop(): Promise<Recorded>
   /** Stops it. @returns what the recorder says of its end */
   end(): Promise<Stopped>
-  /** As `stop`, without reading; removes its folders. Harmless after `stop`. */
+  /** As `stop`, without reading. */
+  halt(): Promise<void>
+  /** As `halt`; removes its folders. Harmless after `stop`. */
   dispose(): Promise<void>
 }
 
@@ -93,6 +95,7 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
       return await readRecorded(archive)
     },
     end: async () => await recorder.stop('test'),
+    halt: async () => void (await recorder.stop('test')),
     dispose,
   }
 }
