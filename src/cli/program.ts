@@ -17,6 +17,7 @@ import type { ExportOptions } from './export.ts'
 import type { FrameOptions } from './frame.ts'
 import type { InjectOptions } from './inject.ts'
 import type { PlayOptions } from './play.ts'
+import type { RecordOptions } from './record.ts'
 import type { ShowOptions } from './show.ts'
 import type { SourceOptions } from './source.ts'
 import type { UpOptions } from './up.ts'
@@ -131,6 +132,20 @@ function addProof(program: Command, io: CliIo, done: Done): void {
 }
 
 function addCluster(program: Command, io: CliIo, done: Done): void {
+  program
+    .command('record')
+    .description('the recorder as the sidecar of a pod: as up, for servers on ports of the same pod')
+    .requiredOption('--port <listen=app...>', 'where clients connect, and where the server listens: 15080=8080')
+    .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
+    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive)')
+    .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
+    .addOption(new Option('--on-failure <what>', 'when recording is impossible').choices(['block', 'allow']).default('block'))
+    .option('--spool-max <size>', 'most that the spool may take', '512Mi')
+    .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
+    .option('--server-name <name>', 'name of the server in recordings', 'mcp')
+    .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .action(async (options: Omit<RecordOptions, 'archive'> & { archive?: string }) => done(await (await import('./record.ts')).runRecord({ ...options, archive: options.archive ?? defaultArchive(io) }, io)))
   program
     .command('inject')
     .description('the admission webhook that puts recorders into pods; with --dry-run, what it would do with a file')

@@ -5,6 +5,7 @@ import { StenoError } from '../errors.ts'
 import { systemClock } from '../platform/clock.ts'
 import { createLog, LOG_LEVELS } from '../platform/log.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
+import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
 import { addressFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
@@ -23,6 +24,9 @@ export interface UpOptions {
   readonly serverName?: string
   readonly keyFile?: string
   readonly logLevel?: string
+  /** Further servers, as `steno record` has them. */
+  readonly further?: readonly { readonly upstream: string; readonly listen: string; readonly serverName: string }[]
+  readonly place?: WriterPlace
 }
 
 const MIN_SPOOL_BYTES = 16 * 1024 * 1024
@@ -46,6 +50,8 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     lingerMs: parseLinger(options.linger),
     onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
     key: readKey(options.keyFile),
+    further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
+    place: options.place ?? {},
     clock: systemClock,
     log,
     signal: io.signal,

@@ -87,20 +87,21 @@ export function recorderParts(input: RecorderInput): RecorderParts {
   }
 }
 
-function recorderArgs({ policy, settings, ports }: RecorderInput, sink: DefaultSink): string[] {
+function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: DefaultSink): string[] {
   return [
     'record',
     ...ports.map(({ listen, port }) => `--port=${listen}=${port}`),
+    `--server-name=${facts.workload?.split('/')[1] ?? ports[0]?.name ?? 'mcp'}`,
     `--admin=0.0.0.0:${ADMIN_PORT}`,
     `--spool=${SPOOL_PATH}/spool`,
     `--spool-max=${settings.spoolMib}Mi`,
     `--on-failure=${policy.onFailure.toLowerCase()}`,
-    `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
+    ...(policy.durability === 'OffPod' ? ['--durability=off-pod'] : []),
     ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
   ]
 }
 
-function recorderEnv({ facts, policy, settings, ports }: RecorderInput, sink: DefaultSink): JsonObject[] {
+function recorderEnv({ facts, policy, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
   const field = (name: string, fieldPath: string): JsonObject => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
   return [
     field('STENO_POD', 'metadata.name'),
@@ -109,7 +110,6 @@ function recorderEnv({ facts, policy, settings, ports }: RecorderInput, sink: De
     ...(facts.workload === undefined ? [] : [{ name: 'STENO_WORKLOAD', value: facts.workload }]),
     { name: 'STENO_IMAGE', value: settings.image },
     { name: 'STENO_POLICY', value: policy.names.join(',') },
-    { name: 'STENO_SERVER', value: facts.workload?.split('/')[1] ?? ports[0]?.name ?? 'mcp' },
     { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
     ...('claim' in sink || settings.roleArn === undefined
       ? []

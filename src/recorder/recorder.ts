@@ -12,12 +12,13 @@ import { createRecorderMetrics } from '../platform/metrics.ts'
 import type { RecorderMetrics } from '../platform/metrics.ts'
 import type { SinkConfig } from '../sink/create-sink.ts'
 import { createIngress } from './ingress/ingress.ts'
-import type { IngressOptions } from './ingress/ingress.ts'
+import type { Ingress, IngressOptions } from './ingress/ingress.ts'
 import { createJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
 import { openSpool } from './open-spool.ts'
 import { openingFrames } from './opening-frames.ts'
+import type { WriterPlace } from './opening-frames.ts'
 import { readiness } from './readiness.ts'
 import type { RecorderState } from './readiness.ts'
 import { createSessionTable } from './sessions.ts'
@@ -38,12 +39,20 @@ export interface Address {
   readonly port: number
 }
 
-export interface RecorderOptions {
-  readonly version: string
+/** One server, and where its clients connect. */
+export interface Door {
   readonly upstream: URL
   readonly listen: Address
-  readonly admin: Address
+  /** Distinct among the doors of a recorder: sessions are told apart by it. */
   readonly serverName: string
+}
+
+export interface RecorderOptions extends Door {
+  readonly version: string
+  /** Further servers, recorded by the same writer. */
+  readonly further?: readonly Door[]
+  readonly place?: WriterPlace
+  readonly admin: Address
   readonly spoolDirectory: string
   readonly spoolMaxBytes: number
   readonly sink: SinkConfig
@@ -102,16 +111,21 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     spoolBytes: () => spool.unshippedBytes,
     unshippedSeconds: () => (spool.oldestUnshippedMs === undefined ? 0 : Math.max(0, clock.now() - spool.oldestUnshippedMs) / 1000),
   })
-  for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid })) journal.append(content)
+  for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid, place: options.place })) journal.append(content)
 
-  const sessions = createSessionTable({ journal, clock, server: sessionServer(options), maxLive: MAX_LIVE_SESSIONS })
-  const ingress = createIngress(ingressOptions(options, { journal, sessions, metrics }))
+  let exchanges = 0
+  const nextExchange = (): number => exchanges++
+  const doors = [options, ...(options.further ?? [])].map(({ upstream, listen, serverName }) => {
+    const door = { upstream, listen, serverName }
+    const sessions = createSessionTable({ journal, clock, server: sessionServer(door), maxLive: MAX_LIVE_SESSIONS })
+    return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange })) }
+  })
   let state: RecorderState = 'starting'
   const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, health, onFailure) })
   const end = async (reason: string): Promise<Stopped> => {
     // While it is shipped, a full spool gets room: then the last words are written after all.
     await health.recording(RECOVER_MS)
-    sessions.endAll()
+    for (const { sessions } of doors) sessions.endAll()
     journal.declareMissed()
     const last = journal.append({ kind: 'writer.stop', reason })
     const { unshippedBytes, written } = await spool.close(SHIP_MS)
@@ -124,18 +138,19 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
   try {
     const { port } = await admin.start()
     signal?.throwIfAborted()
-    ports = { admin: port, ingress: await ingress.start() }
+    const [first = 0] = await inTurn(doors.map(({ ingress }) => ingress))
+    ports = { admin: port, ingress: first }
   } catch (error) {
     await end(signal?.aborted === true ? 'signal' : (errorCode(error) ?? 'unknown error'))
     throw error
   }
-  const sweeper = setInterval(() => sessions.sweep(), SWEEP_MS)
+  const sweeper = setInterval(() => doors.forEach(({ sessions }) => sessions.sweep()), SWEEP_MS)
   sweeper.unref()
   state = 'serving'
   const drain = async (reason: string): Promise<Stopped> => {
     state = 'draining'
     clearInterval(sweeper)
-    await ingress.drain(FINISH_MS)
+    await Promise.all(doors.map(async ({ ingress }) => await ingress.drain(FINISH_MS)))
     return await end(reason)
   }
   let stopped: Promise<Stopped> | undefined
@@ -157,8 +172,20 @@ function countShipped(metrics: RecorderMetrics, event: ShippedEvent): void {
   metrics.shipAck(event.ackSeconds)
 }
 
+/** Starts one after the other. When one cannot, those that could are closed. @returns the ports */
+async function inTurn(all: readonly Ingress[]): Promise<number[]> {
+  const ports: number[] = []
+  try {
+    for (const ingress of all) ports.push(await ingress.start())
+    return ports
+  } catch (error) {
+    await Promise.all(all.slice(0, ports.length).map(async ingress => await ingress.drain(0)))
+    throw error
+  }
+}
+
 /** What sessions say about the server they are with. */
-function sessionServer({ serverName, upstream }: RecorderOptions): SessionDeps['server'] {
+function sessionServer({ serverName, upstream }: Door): SessionDeps['server'] {
   const usualPort = upstream.protocol === 'https:' ? 443 : 80
   return { name: serverName, url: `${upstream.origin}${upstream.pathname}`, port: Number(upstream.port || usualPort) }
 }
@@ -167,10 +194,10 @@ interface IngressParts {
   readonly journal: Journal
   readonly sessions: SessionTable
   readonly metrics: RecorderMetrics
+  readonly nextExchange: () => number
 }
 
-function ingressOptions({ listen, upstream, log, key, serverName, onFailure }: RecorderOptions, { journal, sessions, metrics }: IngressParts): IngressOptions {
-  let exchanges = 0
+function ingressOptions({ listen, upstream, log, key, serverName, onFailure }: RecorderOptions, { journal, sessions, metrics, nextExchange }: IngressParts): IngressOptions {
   return {
     ...listen,
     upstream,
@@ -181,7 +208,7 @@ function ingressOptions({ listen, upstream, log, key, serverName, onFailure }: R
       keyedHash: createKeyedHash(key),
       server: serverName,
       onFailure,
-      nextExchange: () => exchanges++,
+      nextExchange,
       observed: {
         ended: outcome => metrics.exchange(outcome),
         blocked: reason => metrics.blocked(reason),

@@ -1,0 +1,33 @@
+/** `steno record`: the recorder as the sidecar of a pod. Its servers listen in the same network, on the numbers that are given. */
+
+import { StenoError } from '../errors.ts'
+import type { CliIo, ExitCode } from './io.ts'
+import { runUp } from './up.ts'
+import type { UpOptions } from './up.ts'
+
+/** As the command line gives them. */
+export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place'> {
+  readonly port: readonly string[]
+}
+
+/** Where it runs comes from the environment, as the injector sets it (`src/inject/recorder-container.ts`). */
+export async function runRecord(options: RecordOptions, io: CliIo): Promise<ExitCode> {
+  const name = options.serverName ?? 'mcp'
+  const pairs = options.port.map(parsePair)
+  // Sessions of two servers must not be taken for one.
+  const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `0.0.0.0:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
+  if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
+  return await runUp({ ...options, ...first, further, place: placeOf(io.env) }, io)
+}
+
+function parsePair(text: string): { readonly listen: number; readonly app: number } {
+  const match = /^(\d{1,5})=(\d{1,5})$/.exec(text)
+  const [listen, app] = [Number(match?.[1]), Number(match?.[2])]
+  if (match === null || listen > 65_535 || app < 1 || app > 65_535) throw new StenoError('usage.invalid', `--port must be LISTEN=APP such as 15080=8080, not ${JSON.stringify(text)}`)
+  return { listen, app }
+}
+
+function placeOf(env: CliIo['env']): NonNullable<UpOptions['place']> {
+  const known = Object.entries({ pod: env['STENO_POD'], namespace: env['STENO_NAMESPACE'], node: env['STENO_NODE'], image: env['STENO_IMAGE'] })
+  return Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== ''))
+}
