@@ -145,7 +145,7 @@ async function write(folder: string, add: (frame: AddFrame) => Promise<void>): P
   const sink = createDirectorySink({ path: folder, now: () => START_MS })
   const never = new AbortController().signal
   const writer = 'bench-writer'
-  const builder = createSegmentBuilder(writer, { seq: -1, head: Buffer.from(chainStart(sha256, writer)).toString('hex') })
+  const builder = createSegmentBuilder(writer, { seq: -1, head: Buffer.from(chainStart(sha256, writer)).toString('hex') }, sink.level)
   const put = async (packed: Packed | undefined): Promise<void> => {
     if (packed === undefined) return
     const [receipt] = await sink.put([packed.segment], never)

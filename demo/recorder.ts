@@ -36,7 +36,7 @@ export async function startRecorder(options: RecorderOptions): Promise<DemoRecor
   const log = createLogReader(options.say)
   const io: CliIo = { stdin: process.stdin, stdout: process.stdout, stderr: log.stream, env: process.env, signal: stopping.signal }
   const ended = runUp(
-    { upstream: options.upstream, archive: options.archive, listen: `${HOST}:${port}`, admin: `${HOST}:${adminPort}`, onFailure: 'block', spoolMax: '512Mi', linger: '1', serverName: 'everything' },
+    { upstream: options.upstream, archive: options.archive, listen: `${HOST}:${port}`, admin: `${HOST}:${adminPort}`, onFailure: 'block', spoolMax: '512Mi', linger: '1', durability: 'local', serverName: 'everything' },
     io,
   )
   const { url, admin } = await Promise.race([log.recording, ended.then(() => Promise.reject(new Error('the recorder ended before it listened')))])

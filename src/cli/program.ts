@@ -8,7 +8,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { LOG_LEVELS } from '../platform/log.ts'
 import { QUERY_KINDS } from '../record/query.ts'
 import { reportFailure } from './failure.ts'
-import { defaultArchive, programName } from './io.ts'
+import { programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import type { ListOptions } from './list.ts'
 import { FORMATS } from './output.ts'
@@ -72,16 +72,18 @@ function addUp(program: Command, io: CliIo, done: Done): void {
     .description('record an MCP server: put the recorder before it and keep the recordings in a folder')
     .requiredOption('--upstream <url>', 'where the MCP server is, like http://127.0.0.1:3001/mcp')
     .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
-    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive)')
+    .option('--sink <place>', 'ship to Amazon Data Firehose instead: firehose://stream?region=eu-west-1')
+    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive; with --sink, ./spool)')
     .option('--listen <host:port>', 'where clients connect', '127.0.0.1:15080')
     .option('--admin <host:port>', 'health and metrics', '127.0.0.1:15090')
     .addOption(new Option('--on-failure <what>', 'when recording is impossible').choices(['block', 'allow']).default('block'))
+    .addOption(new Option('--durability <when>', 'pass on what is on local disk, or only what the sink has').choices(['local', 'off-pod']).default('local'))
     .option('--spool-max <size>', 'most that the spool may take', '512Mi')
     .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
     .option('--server-name <name>', 'name of the server in recordings (default: from the URL)')
     .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
-    .action(async (options: Omit<UpOptions, 'archive'> & { archive?: string }) => done(await (await import('./up.ts')).runUp({ ...options, archive: options.archive ?? defaultArchive(io) }, io)))
+    .action(async (options: UpOptions) => done(await (await import('./up.ts')).runUp(options, io)))
 }
 
 function addReading(program: Command, io: CliIo, done: Done): void {

@@ -1,4 +1,4 @@
-/** `steno up`: recorder and directory sink in one process, in front of one MCP server. */
+/** `steno up`: recorder and sink in one process, in front of one MCP server. */
 
 import { join, resolve } from 'node:path'
 import { StenoError } from '../errors.ts'
@@ -7,14 +7,20 @@ import { createLog, LOG_LEVELS } from '../platform/log.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
+import type { SinkConfig } from '../sink/create-sink.ts'
+import { parseAwsPlace } from './aws-place.ts'
 import { addressFlag } from './flag.ts'
+import { defaultArchive } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
+import { isS3 } from './s3-source.ts'
 import { version } from './version.ts'
 
 /** As the command line gives them. */
 export interface UpOptions {
   readonly upstream: string
-  readonly archive: string
+  readonly archive?: string
+  readonly sink?: string
+  readonly durability: string
   readonly spool?: string
   readonly listen: string
   readonly admin: string
@@ -35,7 +41,8 @@ const MAX_LINGER_S = 3600
 /** Records until the signal; then drains. */
 export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
   const upstream = parseUpstream(options.upstream)
-  const archive = resolve(options.archive)
+  const sink = sinkOf(options, io)
+  const place = sink.type === 'directory' ? sink.path : `firehose://${sink.stream}`
   const level = oneOf('--log-level', options.logLevel ?? 'info', LOG_LEVELS)
   const log = createLog({ level, write: line => void io.stderr.write(line), now: systemClock.now })
   const starting = startRecorder({
@@ -44,10 +51,11 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     listen: addressFlag('--listen', options.listen),
     admin: addressFlag('--admin', options.admin),
     serverName: options.serverName ?? upstream.host,
-    spoolDirectory: resolve(options.spool ?? join(archive, '.spool')),
+    spoolDirectory: resolve(options.spool ?? (sink.type === 'directory' ? join(sink.path, '.spool') : './spool')),
     spoolMaxBytes: parseSize('--spool-max', options.spoolMax),
-    sink: { type: 'directory', path: archive },
+    sink,
     lingerMs: parseLinger(options.linger),
+    durability: oneOf('--durability', options.durability, ['local', 'off-pod'] as const),
     onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
     key: readKey(options.keyFile),
     further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
@@ -65,7 +73,7 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     log.info('stopped before recording began; what earlier runs left stays in the spool')
     return 0
   }
-  log.info('recording', { url: recorder.url, admin: recorder.adminUrl, upstream: upstream.origin, archive })
+  log.info('recording', { url: recorder.url, admin: recorder.adminUrl, upstream: upstream.origin, sink: place })
   await new Promise<void>(done => {
     if (io.signal.aborted) done()
     else io.signal.addEventListener('abort', () => done(), { once: true })
@@ -74,8 +82,21 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
   const { unshippedBytes, ended } = await recorder.stop('signal')
   if (!ended) log.error('the spool could not be written to the last: the ends of sessions and what was missed at the end are not recorded; readers show this recording as cut. Look at the spool and its volume')
   if (unshippedBytes > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: unshippedBytes })
-  else if (ended) log.info('stopped: everything is in the archive', { archive })
+  else if (ended) log.info('stopped: everything is shipped', { sink: place })
   return ended ? 0 : 1
+}
+
+function sinkOf({ archive, sink }: Pick<UpOptions, 'archive' | 'sink'>, io: CliIo): SinkConfig {
+  if (sink === undefined) {
+    const path = archive ?? defaultArchive(io)
+    if (isS3(path)) throw new StenoError('usage.invalid', `recordings reach ${path} through Firehose: give --sink firehose://stream, and a folder or nothing as archive`)
+    return { type: 'directory', path: resolve(path) }
+  }
+  if (archive !== undefined) throw new StenoError('usage.invalid', '--archive and --sink name two places for recordings; give one of them')
+  const { name, path, region = io.env['AWS_REGION'], endpoint } = parseAwsPlace('--sink', sink, 'firehose', ['region', 'endpoint'])
+  if (path !== '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: a stream has no path`)
+  if (region === undefined || region === '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: no region is set; add ?region=…, or set AWS_REGION`)
+  return { type: 'firehose', stream: name, region, endpoint }
 }
 
 function parseUpstream(text: string): URL {

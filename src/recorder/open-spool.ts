@@ -9,8 +9,9 @@ import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { RecoveredWriter } from '../record/frame.ts'
 import type { SinkConfig } from '../sink/create-sink.ts'
+import { createOffPodGate } from './off-pod.ts'
 import { startShipper } from './shipper/shipper.ts'
-import type { ShippedEvent, Shipper } from './shipper/shipper.ts'
+import type { QuarantinedSegment, ShippedEvent, Shipper, SinkProblem } from './shipper/shipper.ts'
 import type { SpoolFinding } from './spool/adopt.ts'
 import { createBacklog } from './spool/backlog.ts'
 import type { LogWriter } from './spool/log-writer.ts'
@@ -26,7 +27,9 @@ export interface OpenSpoolOptions {
   readonly maxBytes: number
   readonly fileBytes?: number
   readonly sink: SinkConfig
+  /** Longest wait of a frame for others to share its segment; with OffPod nothing waits. */
   readonly lingerMs: number
+  readonly durability: Durability
   readonly clock: Clock
   readonly log: Log
   readonly fs?: SpoolFs | undefined
@@ -34,7 +37,12 @@ export interface OpenSpoolOptions {
   readonly signal?: AbortSignal | undefined
   readonly onSync: (seconds: number) => void
   readonly onShipped: (event: ShippedEvent) => void
+  /** Why the sink has not accepted the last attempt; undefined when it has. */
+  readonly onSink?: (problem: SinkProblem | undefined) => void
 }
+
+/** When something is released: when it is on local disk, or when the sink has accepted it. */
+export type Durability = 'local' | 'off-pod'
 
 /** What happens to the log once frames are appended; nothing of it before. */
 export interface SpoolListener {
@@ -43,6 +51,8 @@ export interface SpoolListener {
   onLastWords(error: StenoError): void
   /** Frames of this boot's writer that were durable cannot be read back any more. Each once. */
   onHole(hole: SpoolHole): void
+  /** The sink will never take these frames, of this or an earlier writer: they lie in a file of the spool. */
+  onQuarantined(segment: QuarantinedSegment): void
 }
 
 /** Seqs of frames that are lost, both included. */
@@ -84,6 +94,7 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
     }
     /** Of this writer, what is in the archive or known to be lost: up to here nothing is news. */
     let knownUpTo = -1
+    const gate = options.durability === 'off-pod' ? createOffPodGate() : undefined
 
     const spoolLog = createSpoolLog({
       directory,
@@ -96,11 +107,16 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       fileBytes: options.fileBytes,
       clock,
       fs: options.fs,
-      onState: (state, error) => listener?.onStateChange(state, error),
+      onState: (state, error) => {
+        if (state === 'open') gate?.open()
+        else if (error !== undefined) gate?.fail(error)
+        listener?.onStateChange(state, error)
+      },
       onLastWords: error => listener?.onLastWords(error),
       onSync: options.onSync,
       onDurable: (file, offset, bytes) => {
         backlog.add(writer, { file, begin: offset - bytes, end: offset, ms: clock.now() })
+        gate?.durable({ file, offset })
         shipper?.durable({ file, offset })
       },
     })
@@ -109,11 +125,17 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       directory,
       writer,
       sink: options.sink,
-      lingerMs: options.lingerMs,
+      lingerMs: gate === undefined ? options.lingerMs : 0,
       log,
       random: Math.random,
-      atOnce: taken.recovered.length > 0,
+      // Who waits for the sink must not wait for the thread.
+      atOnce: taken.recovered.length > 0 || gate !== undefined,
       onShipped: options.onShipped,
+      onSink: problem => options.onSink?.(problem),
+      onQuarantined: segment => listener?.onQuarantined(segment),
+      onTaken: (of, place) => {
+        if (of === writer) gate?.taken(place)
+      },
       onAccepted: (of, place, seq = -1) => {
         backlog.accepted(of, place)
         if (of === writer) knownUpTo = Math.max(knownUpTo, seq)
@@ -156,7 +178,7 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
         return spoolLog.state
       },
       append: line => spoolLog.append(line),
-      commit: done => spoolLog.commit(done),
+      commit: gate === undefined ? done => spoolLog.commit(done) : done => spoolLog.commit(error => (error === undefined ? gate.wait(done) : done(error))),
       whenRoom: then => spoolLog.whenRoom(then),
       get unshippedBytes() {
         return backlog.bytes

@@ -1,5 +1,6 @@
 /** Whether a client would be served and recorded: what `/readyz` says. */
 
+import type { SinkProblem } from './shipper/shipper.ts'
 import type { SpoolHealth } from './spool-health.ts'
 
 export type RecorderState = 'starting' | 'serving' | 'draining'
@@ -9,10 +10,17 @@ export interface Readiness {
   readonly reason?: string
 }
 
-/** With `allow` a recorder that cannot record still serves: it is ready, and says what that is worth. */
-export function readiness(state: RecorderState, spool: Pick<SpoolHealth, 'state' | 'error'>, onFailure: 'block' | 'allow'): Readiness {
+export interface ReadinessFacts {
+  readonly spool: Pick<SpoolHealth, 'state' | 'error'>
+  /** Why the sink has not accepted the last attempt. */
+  readonly sink?: SinkProblem | undefined
+  readonly onFailure: 'block' | 'allow'
+}
+
+/** With `allow` a recorder that cannot record still serves: it is ready, and says what that is worth. So is one whose sink is down. */
+export function readiness(state: RecorderState, { spool, sink, onFailure }: ReadinessFacts): Readiness {
   if (state !== 'serving') return { ready: false, reason: state }
-  if (spool.state === 'open') return { ready: true }
+  if (spool.state === 'open') return sink === undefined ? { ready: true } : { ready: true, reason: `degraded: not shipping: ${sink.message} (${sink.code})` }
   const reason = spool.error?.message ?? `the spool is ${spool.state}`
   return onFailure === 'allow' ? { ready: true, reason: `degraded: not recording: ${reason}` } : { ready: false, reason }
 }

@@ -17,13 +17,14 @@ import { createJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
 import { openSpool } from './open-spool.ts'
+import type { Durability } from './open-spool.ts'
 import { openingFrames } from './opening-frames.ts'
 import type { WriterPlace } from './opening-frames.ts'
 import { readiness } from './readiness.ts'
 import type { RecorderState } from './readiness.ts'
 import { createSessionTable } from './sessions.ts'
 import type { SessionDeps, SessionTable } from './sessions.ts'
-import type { ShippedEvent } from './shipper/shipper.ts'
+import type { ShippedEvent, SinkProblem } from './shipper/shipper.ts'
 import type { SpoolFs } from './spool/spool-fs.ts'
 import { createSpoolHealth } from './spool-health.ts'
 
@@ -57,6 +58,7 @@ export interface RecorderOptions extends Door {
   readonly spoolMaxBytes: number
   readonly sink: SinkConfig
   readonly lingerMs: number
+  readonly durability: Durability
   readonly onFailure: 'block' | 'allow'
   readonly key: Uint8Array
   readonly clock: Clock
@@ -85,17 +87,22 @@ export interface Stopped {
 export async function startRecorder(options: RecorderOptions): Promise<Recorder> {
   const { log, clock, onFailure } = options
   const metrics = createRecorderMetrics()
+  let sinkProblem: SinkProblem | undefined
   const opened = await openSpool({
     directory: options.spoolDirectory,
     maxBytes: options.spoolMaxBytes,
     sink: options.sink,
     lingerMs: options.lingerMs,
+    durability: options.durability,
     clock,
     log,
     fs: options.spoolFs,
     signal: options.signal,
     onSync: seconds => metrics.fsync(seconds),
     onShipped: event => countShipped(metrics, event),
+    onSink: problem => {
+      sinkProblem = problem
+    },
   })
   const { spool } = opened
   const journal = createJournal({
@@ -121,7 +128,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange })) }
   })
   let state: RecorderState = 'starting'
-  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, health, onFailure) })
+  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, { spool: health, sink: sinkProblem, onFailure }) })
   const end = async (reason: string): Promise<Stopped> => {
     // While it is shipped, a full spool gets room: then the last words are written after all.
     await health.recording(RECOVER_MS)

@@ -10,5 +10,5 @@ export type SinkConfig = { readonly type: 'directory'; readonly path: string } |
 export async function createSink(config: SinkConfig, now: () => number): Promise<Sink> {
   if (config.type === 'directory') return createDirectorySink({ path: config.path, now })
   const [{ createFirehoseSink }, { createFirehoseClient }] = await Promise.all([import('./firehose.ts'), import('./firehose-client.ts')])
-  return createFirehoseSink({ stream: config.stream, createClient: () => createFirehoseClient(config) })
+  return createFirehoseSink({ stream: config.stream, createClient: () => createFirehoseClient(config, { env: process.env, now }) })
 }

@@ -1,62 +1,99 @@
-/** The AWS SDK's client as the sink needs it: no retries of its own, bounded in time and sockets. Credentials come from the SDK's usual places. */
+/** PutRecordBatch over HTTP (JSON 1.1): one attempt, signed, with the bytes of a call in memory once. */
 
-import { FirehoseClient as AwsFirehoseClient, PutRecordBatchCommand } from '@aws-sdk/client-firehose'
+import { createCredentialSource, serviceUrl } from '../platform/aws/credentials.ts'
+import type { Environment } from '../platform/aws/credentials.ts'
+import { createAwsHttp } from '../platform/aws/http.ts'
+import { signedHeaders } from '../platform/aws/signature.ts'
+import type { AwsCredentials } from '../platform/aws/signature.ts'
 import { FirehoseFailure } from './firehose.ts'
 import type { FirehoseClient, FirehoseConfig } from './firehose.ts'
+import type { RecordAnswer } from './firehose-answer.ts'
+import { sinkCode } from './firehose-problem.ts'
 
-const CONNECT_MS = 3_000
-/** For credentials, and again for the call. A record that is not accepted by then is sent again. */
-const CALL_MS = 20_000
-const MAX_SOCKETS = 4
+const HEADERS = { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'Firehose_20150804.PutRecordBatch' }
+/** Divides by 3, so that pieces of base64 join. */
+const PIECE_BYTES = 48 * 1024
 
-export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 'stream'>): FirehoseClient {
-  const aws = new AwsFirehoseClient({
-    // Every attempt is ours to count.
-    maxAttempts: 1,
-    requestHandler: { connectionTimeout: CONNECT_MS, httpAgent: { keepAlive: true, maxSockets: MAX_SOCKETS }, httpsAgent: { keepAlive: true, maxSockets: MAX_SOCKETS } },
-    region,
-    ...(endpoint === undefined ? {} : { endpoint }),
-  })
-  /** @param asked whether the call itself was made, or only credentials were asked for */
-  const within = async <T>(promise: Promise<T>, signal: AbortSignal, asked: boolean): Promise<T> => {
-    const { promise: over, reject } = Promise.withResolvers<never>()
-    const abort = (): void => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    if (signal.aborted) abort()
+export interface FirehoseClientDeps {
+  readonly env: Environment
+  readonly now: () => number
+}
+
+export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 'stream'>, { env, now }: FirehoseClientDeps): FirehoseClient {
+  const http = createAwsHttp()
+  const source = createCredentialSource({ env, region, http, now })
+  const url = new URL(endpoint ?? serviceUrl('firehose', region, env))
+  /** How far the service's clock is ahead of this machine's. */
+  let aheadMs = 0
+
+  const credentials = async (signal: AbortSignal): Promise<AwsCredentials> => {
     try {
-      return await Promise.race([promise, over])
+      return await source.get(signal)
     } catch (cause) {
-      throw new FirehoseFailure(failureOf(cause, !asked), { cause })
-    } finally {
-      signal.removeEventListener('abort', abort)
+      throw new FirehoseFailure({ name: nameOf(cause), message: '', status: undefined, credentials: true }, { cause })
     }
   }
   return {
     putRecordBatch: async (stream, records, signal) => {
-      // Apart, because the token service denies with the same names as the stream.
-      await within(aws.config.credentials(), limited(signal), false)
-      const call = limited(signal)
-      const command = new PutRecordBatchCommand({ DeliveryStreamName: stream, Records: records.map(Data => ({ Data })) })
-      const answer = await within(aws.send(command, { abortSignal: call }), call, true)
-      return answer.RequestResponses
+      const keys = await credentials(signal)
+      const body = requestBody(stream, records)
+      const headers = signedHeaders({ method: 'POST', url, headers: HEADERS, body }, keys, { region, service: 'firehose', nowMs: now() + aheadMs })
+      const answer = await http.post(url, headers, body, signal).catch((cause: unknown) => {
+        throw new FirehoseFailure({ name: nameOf(cause), message: '', status: undefined, credentials: false }, { cause })
+      })
+      const parsed = parseAnswer(answer.body)
+      if (answer.status === 200 && Array.isArray(parsed.RequestResponses)) return parsed.RequestResponses
+      const failure = { name: errorName(String(answer.headers['x-amzn-errortype'] ?? parsed.__type ?? `status ${answer.status}`)), message: parsed.message ?? parsed.Message ?? '', status: answer.status, credentials: false }
+      const serviceMs = Date.parse(answer.headers.date ?? '')
+      if (sinkCode(failure) === 'sink.clock' && !Number.isNaN(serviceMs)) aheadMs = serviceMs - now()
+      throw new FirehoseFailure(failure)
     },
-    close: () => aws.destroy(),
+    close: () => http.close(),
   }
 }
 
-function limited(signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)])
+/** Base64 in pieces into one buffer: as a string and again as JSON a full record would be there four times. */
+function requestBody(stream: string, records: readonly Uint8Array[]): Buffer {
+  const head = `{"DeliveryStreamName":${JSON.stringify(stream)},"Records":[`
+  const size = records.reduce((sum, { length }) => sum + Math.ceil(length / 3) * 4 + '{"Data":""},'.length, head.length + ']}'.length)
+  const body = Buffer.allocUnsafe(size)
+  let at = body.write(head, 'latin1')
+  for (const [index, record] of records.entries()) {
+    at += body.write(index === 0 ? '{"Data":"' : ',{"Data":"', at, 'latin1')
+    for (let from = 0; from < record.length; from += PIECE_BYTES) {
+      const piece = record.subarray(from, from + PIECE_BYTES)
+      at += body.write(Buffer.from(piece.buffer, piece.byteOffset, piece.length).toString('base64'), at, 'latin1')
+    }
+    at += body.write('"}', at, 'latin1')
+  }
+  at += body.write(']}', at, 'latin1')
+  return body.subarray(0, at)
 }
 
-function failureOf(cause: unknown, credentials: boolean): FirehoseFailure['failure'] {
-  const error: { readonly name?: unknown; readonly message?: unknown; readonly code?: unknown; readonly $metadata?: unknown } = typeof cause === 'object' && cause !== null ? cause : {}
-  const { name, message, code, $metadata: metadata } = error
-  const status = typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata && typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : undefined
-  return {
-    // Errors of the connection are all named `Error`; their code tells.
-    name: typeof code === 'string' ? code : typeof name === 'string' ? name : 'unknown error',
-    message: typeof message === 'string' ? message : '',
-    status,
-    credentials,
+interface Answer {
+  readonly RequestResponses?: readonly RecordAnswer[]
+  readonly __type?: string
+  readonly message?: string
+  readonly Message?: string
+}
+
+/** Of another form than the service's, such as a proxy's page, it is an answer without content. */
+function parseAnswer(text: string): Answer {
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return typeof parsed === 'object' && parsed !== null ? parsed : {}
+  } catch {
+    return {}
   }
+}
+
+/** `com.amazonaws.firehose#Name`, `Name:http://…` and `Name` are the same. */
+function errorName(text: string): string {
+  return text.replace(/^.*#/, '').replace(/:.*$/, '')
+}
+
+function nameOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return 'unknown error'
+  // Errors of the connection are all named `Error`; their code tells.
+  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name
 }

@@ -22,6 +22,8 @@ export type Receipt = 'accepted' | StenoError
 
 export interface Sink {
   readonly limits: SinkLimits
+  /** How hard segments are compressed, 1 to 9: what a byte costs there against the processor. */
+  readonly level: number
   /**
    * One attempt. Never rejects: what is not known to be accepted has an error as its receipt, also when the answer was lost.
    * Putting a segment twice is harmless. `sink.refused` says that this very segment will never be taken.

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { FirehoseClient, PutRecordBatchCommand } from '@aws-sdk/client-firehose'
 import { expect } from 'chai'
 
 import { StenoError } from '../../src/errors.ts'
@@ -233,5 +234,20 @@ describe('firehose sink, with a web identity', () => {
     expect(await put()).to.equal('sink.credentials')
     aws.denyRole = undefined
     expect(await put()).to.equal('accepted')
+  })
+})
+
+describe('the double of AWS', () => {
+  it('takes what the AWS SDK signs, and not what it signs with another secret', async () => {
+    const aws = await startAwsDouble()
+    const put = async (secretAccessKey: string): Promise<unknown> => {
+      const client = new FirehoseClient({ region: 'us-east-1', endpoint: aws.endpoint, maxAttempts: 1, credentials: { accessKeyId: STATIC_KEYS.id, secretAccessKey } })
+      const answer = await client.send(new PutRecordBatchCommand({ DeliveryStreamName: STREAM, Records: [{ Data: Buffer.from('from the SDK') }] })).catch((error: unknown) => error)
+      client.destroy()
+      return answer
+    }
+    expect(await put(STATIC_KEYS.secret)).to.include({ FailedPutCount: 0 })
+    expect(await put('another')).to.include({ name: 'InvalidSignatureException' })
+    await aws.close()
   })
 })

@@ -68,6 +68,7 @@ export async function recorderBefore(upstream: string, options: Partial<Recorder
       spoolMaxBytes: 512 * 1024 * 1024,
       sink: { type: 'directory', path: archive },
       lingerMs: 100,
+      durability: 'local',
       onFailure: 'block',
       key: KEY,
       clock: systemClock,

@@ -12,7 +12,7 @@ import type { OpenSpoolOptions, SpoolHole, SpoolListener } from '../../src/recor
 import type { StenoError } from '../../src/errors.ts'
 import type { RecoveredWriter } from '../../src/record/frame.ts'
 import type { SpoolFinding } from '../../src/recorder/spool/adopt.ts'
-import type { ShippedEvent } from '../../src/recorder/shipper/shipper.ts'
+import type { QuarantinedSegment, ShippedEvent } from '../../src/recorder/shipper/shipper.ts'
 import type { Spool } from '../../src/recorder/spool/spool.ts'
 import { frameLine } from './build-recording.ts'
 
@@ -46,6 +46,7 @@ export interface SpoolUnderTest {
   readonly states: readonly string[]
   readonly shipped: readonly ShippedEvent[]
   readonly holes: readonly SpoolHole[]
+  readonly quarantined: readonly QuarantinedSegment[]
   log(): string
   /** Appends a frame; false when it was not taken. */
   add(fields?: { readonly kind?: 'http' | 'gap' | 'writer.stop'; readonly body?: string; readonly session?: string }): boolean
@@ -73,11 +74,13 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
   const states: string[] = []
   const shipped: ShippedEvent[] = []
   const holes: SpoolHole[] = []
+  const quarantined: QuarantinedSegment[] = []
   const { spool, recovered, findings, listen } = await openSpool({
     directory: folder.spool,
     maxBytes: 512 * 1024 * 1024,
     sink: { type: 'directory', path: folder.archive },
     lingerMs: 20,
+    durability: 'local',
     clock: systemClock,
     log: createLog({
       level: 'info',
@@ -101,6 +104,7 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
     },
     onLastWords: error => options.onLastWords?.(add, error),
     onHole: hole => holes.push(hole),
+    onQuarantined: segment => quarantined.push(segment),
   })
   const add: SpoolUnderTest['add'] = ({ kind = 'http', body = '', session } = {}) => {
     const fields = kind === 'http' ? { from: 'client', body, bytes: Buffer.byteLength(body) } : { reason: kind === 'gap' ? body : 'test' }
@@ -117,6 +121,7 @@ export async function openTestSpool(folder: SpoolFolder, options: TestSpoolOptio
     states,
     shipped,
     holes,
+    quarantined,
     log: () => logged,
     add,
     commit: () => new Promise(resolve => spool.commit(resolve)),

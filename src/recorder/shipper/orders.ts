@@ -11,6 +11,8 @@ export interface Orders {
   readonly outOfTime: Promise<never>
   /** Sleeps for so long, or until the main thread says anything. */
   sleep(ms: number): Promise<void>
+  /** Ends the sleep. What comes while nobody sleeps ends the next one. */
+  wake(): void
 }
 
 export function createOrders(onMessage: (listener: (message: ToWorker) => void) => void): Orders {
@@ -21,17 +23,22 @@ export function createOrders(onMessage: (listener: (message: ToWorker) => void) 
   // Only a race looks at it.
   outOfTime.catch(() => {})
   let closing = false
-  let wake: (() => void) | undefined
+  let wakeUp: (() => void) | undefined
+  let woken = false
+  const wake = (): void => {
+    woken = true
+    wakeUp?.()
+  }
 
   onMessage(message => {
     if (message.type === 'close') {
       closing = true
       setTimeout(() => {
         abort.abort()
-        wake?.()
+        wake()
       }, message.deadlineMs).unref()
     }
-    wake?.()
+    wake()
   })
   return {
     get closing() {
@@ -40,14 +47,18 @@ export function createOrders(onMessage: (listener: (message: ToWorker) => void) 
     signal: abort.signal,
     outOfTime,
     sleep: async ms => {
-      await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, ms)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      wake = undefined
+      if (!woken) {
+        await new Promise<void>(resolve => {
+          const timer = setTimeout(resolve, ms)
+          wakeUp = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
+        wakeUp = undefined
+      }
+      woken = false
     },
+    wake,
   }
 }

@@ -26,6 +26,7 @@ export interface ShipperData {
   /** The writer that is alive; its files grow. */
   readonly writer: string
   readonly sink: SinkConfig
+  /** Longest wait of a line for others to share its segment. */
   readonly lingerMs: number
   readonly shared: SharedArrayBuffer
 }
@@ -35,13 +36,17 @@ export type ToWorker = { readonly type: 'wake' } | { readonly type: 'close'; rea
 export type FromWorker =
   /** The sink has a segment. */
   | { readonly type: 'shipped'; readonly bytes: number; readonly ackSeconds: number }
-  | { readonly type: 'failed'; readonly code: string; readonly message: string; readonly retryMs: number }
-  /** It has all frames of a writer before this place; `seq` of the last of them, when one was sent. */
+  | { readonly type: 'failed'; readonly code: string; readonly message: string; readonly records: number; readonly retryMs: number }
+  /** It has accepted all frames of a writer before this place. */
+  | { readonly type: 'taken'; readonly writer: string; readonly place: LogPlace }
+  /** The same, and the position is written down: their files are removed; `seq` of the last of them, when one was sent. */
   | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace; readonly seq?: number }
   /** It has all of an earlier writer, whose files are removed. */
   | { readonly type: 'gone'; readonly writer: string }
   /** Frames between two that are there cannot be read back; seqs, both included. */
   | { readonly type: 'hole'; readonly writer: string; readonly fromSeq: number; readonly toSeq: number }
+  /** The sink will never take a segment: it lies in a file instead. */
+  | { readonly type: 'quarantined'; readonly writer: string; readonly fromSeq: number; readonly toSeq: number; readonly bytes: number; readonly path: string; readonly reason: string }
   | { readonly type: 'warning'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'info'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly type: 'closed'; readonly complete: boolean }

@@ -19,7 +19,8 @@ const MAX_DATA_BYTES = MAX_SEGMENT_BYTES - 65_536 - 4_096
 /** Lines that compress a hundredfold must not make a segment that no reader wants to inflate. */
 const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 const BLOCK_BYTES = 128 * 1024
-const LEVEL = 3
+/** JSON-RPC: 5 to 7 times. */
+const USUAL_RATIO = 6
 /** More sessions than this in one segment are flagged as "any". */
 const MAX_SESSIONS = 2_000
 
@@ -58,19 +59,22 @@ export interface SegmentBuilder {
   lose(seq: number): void
   /** Lines wait in here. */
   readonly pending: boolean
+  /** About what they will take in a segment. */
+  readonly pendingBytes: number
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return hash('sha256', bytes, 'buffer')
 }
 
-export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' | 'head'>): SegmentBuilder {
+/** @param level of deflate, 1 (fast) to 9 (small) */
+export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' | 'head'>, level: number): SegmentBuilder {
   let head = from.head === null ? undefined : Buffer.from(from.head, 'hex')
   /** What the next segment follows. */
   let before: Pick<Position, 'seq' | 'head'> = from
   let growing: Growing | undefined
   /** Lines that wait to be compressed, each with its newline. */
-  let block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+  let block: Buffer = NO_BLOCK
   let blockBytes = 0
   let lines = 0
   let lineSessions = new Set<string>()
@@ -80,7 +84,7 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     const firstSeq = before.seq + 1
     const line: SegmentLine = { kind: 'segment', format: FORMAT_VERSION, writer, firstSeq, previous: before.head }
     const first = Buffer.from(`${JSON.stringify(line)}\n`)
-    const deflated = deflateRawSync(first, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })
+    const deflated = deflateRawSync(first, { level, finishFlush: constants.Z_SYNC_FLUSH })
     return { firstSeq, deflated: [deflated], sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
   }
   const pack = (): Packed | undefined => {
@@ -91,7 +95,7 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     const index = { writer, firstSeq, lastSeq: end.seq, frames, sessions: sessions.size > MAX_SESSIONS ? ('any' as const) : [...sessions].sort() }
     const bytes = encodeMember({
       index,
-      deflated: [...deflated, deflateRawSync(seal, { level: LEVEL })],
+      deflated: [...deflated, deflateRawSync(seal, { level })],
       crc32: crc32(seal, growing.crc),
       payloadBytes: growing.payloadBytes + seal.length,
     })
@@ -110,7 +114,7 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     lines = 0
     blockBytes = 0
     lineSessions = new Set()
-    const deflated = deflateRawSync(raw, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })
+    const deflated = deflateRawSync(raw, { level, finishFlush: constants.Z_SYNC_FLUSH })
     const fits = growing === undefined || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
     const full = fits ? undefined : pack()
     growing ??= begin(end)
@@ -128,7 +132,7 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     add: (line, about) => {
       // Before the line, not after it: so a block is one line or no larger than BLOCK_BYTES, and always fits a segment.
       const full = lines > 0 && blockBytes + line.length >= BLOCK_BYTES ? closeBlock() : undefined
-      if (line.length >= block.length) block = Buffer.allocUnsafeSlow(line.length + 1)
+      if (line.length >= block.length) block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, line.length + 1))
       if (head !== undefined) head = Buffer.from(chainNext(sha256, head, sha256(line)))
       blockBytes += line.copy(block, blockBytes)
       block[blockBytes++] = NEWLINE
@@ -146,7 +150,12 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     get pending() {
       return lines > 0 || growing !== undefined
     },
+    get pendingBytes() {
+      return (growing?.dataBytes ?? 0) + blockBytes / USUAL_RATIO
+    },
   }
 }
 
 const NEWLINE = 0x0a
+/** Of many earlier writers only a few are read at a time. */
+const NO_BLOCK = Buffer.alloc(0)

@@ -1,6 +1,6 @@
 /**
  * Reads what is durable in the spool, packs it and hands it to the sink. Live frames first; what earlier writers left goes beside them.
- * Retries for ever; nothing is removed before it is accepted.
+ * Nothing is removed before it is accepted.
  */
 
 import { unlink } from 'node:fs/promises'
@@ -9,11 +9,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../platform/clock.ts'
 import type { Sink } from '../../sink/sink.ts'
 import { listLogs, listOrphans, spoolPath } from '../spool/list-logs.ts'
-import { deliver, MAX_RETRY_MS } from './deliver.ts'
 import { createOrders } from './orders.ts'
 import type { Orders } from './orders.ts'
+import { createOutbox, MAX_RETRY_MS } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import { DURABLE, SLEEPING, unpackPlace } from './protocol.ts'
 import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
+import { createQuarantine } from './quarantine.ts'
 import { openWriterStream } from './writer-stream.ts'
 import type { LogPlace, WriterStream } from './writer-stream.ts'
 
@@ -29,33 +31,39 @@ export interface ShipDeps {
 const READ_BUDGET_BYTES = 512 * 1024
 /** How long the last file of an earlier writer stays for the live one's first frames, which say how it ended. Not for ever: in a full volume it may be what makes room for them. */
 const DECLARE_MS = 2_000
-const DECLARE_STEP_MS = 20
+/** A segment of this size goes out after a part of the linger: Firehose bills 5 KiB a record at least, which is then no more than a twentieth. */
+const WORTHWHILE_BYTES = 100 * 1024
+const EAGER = 4
 
 interface Streams {
   readonly live: WriterStream
   /** In the order in which they are shipped; one that is done is taken out. */
   readonly earlier: WriterStream[]
+  /** Read to their end, and under way. */
+  readonly sent: WriterStream[]
 }
 
 /** Ships until it is told to close, and says `closed` then. Rejects when the spool cannot be read. */
 export async function ship(deps: ShipDeps): Promise<void> {
   const orders = createOrders(deps.onMessage)
   const streams = await openStreams(deps)
+  const outbox = createOutbox({ ...deps, quarantine: createQuarantine(deps.data.directory), signal: orders.signal, hurry: () => orders.closing, onChange: orders.wake })
   try {
-    await run(deps, orders, streams)
+    await Promise.race([run(deps, orders, streams, outbox), orders.outOfTime])
     await streams.live.remove()
     deps.post({ type: 'closed', complete: true })
   } catch (error) {
     if (!orders.signal.aborted) throw error
     deps.post({ type: 'closed', complete: false })
   } finally {
+    outbox.close()
     await streams.live.close()
-    for (const stream of streams.earlier) await stream.close()
+    for (const stream of [...streams.earlier, ...streams.sent]) await stream.close()
     await deps.sink.close()
   }
 }
 
-async function openStreams({ data, clock, post }: ShipDeps): Promise<Streams> {
+async function openStreams({ data, sink, clock, post }: ShipDeps): Promise<Streams> {
   const { directory, writer: own } = data
   const pathOf = spoolPath(directory)
   const open = (writer: string, files: readonly number[]): WriterStream =>
@@ -65,6 +73,7 @@ async function openStreams({ data, clock, post }: ShipDeps): Promise<Streams> {
       files,
       pathOf: file => pathOf(writer, file),
       now: clock.monotonic,
+      level: sink.level,
       onHole: (fromSeq, toSeq) => post({ type: 'hole', writer, fromSeq, toSeq }),
     })
   const logs = listLogs(directory)
@@ -72,70 +81,86 @@ async function openStreams({ data, clock, post }: ShipDeps): Promise<Streams> {
   const live = open(own, logs.get(own) ?? [0])
   const earlier = [...logs].filter(([writer]) => writer !== own).map(([writer, files]) => open(writer, files))
   if (earlier.length > 0) post({ type: 'info', message: 'shipping what earlier writers left in the spool', fields: { writers: earlier.length } })
-  return { live, earlier }
+  return { live, earlier, sent: [] }
 }
 
 /** Returns when it was told to close and everything is shipped. */
-async function run(deps: ShipDeps, orders: Orders, { live, earlier }: Streams): Promise<void> {
+async function run(deps: ShipDeps, orders: Orders, { live, earlier, sent }: Streams, outbox: Outbox): Promise<void> {
   const { clock, post } = deps
   const { lingerMs } = deps.data
   const shared = new BigInt64Array(deps.data.shared)
   const declaredMs = clock.monotonic() + DECLARE_MS
 
-  /** One turn of a stream. @returns whether there is more to do at once */
-  const turn = async (stream: WriterStream, durable: LogPlace | undefined): Promise<boolean> => {
-    orders.signal.throwIfAborted()
+  /** Whether lines have waited for long enough to become a segment. */
+  const isDue = (stream: WriterStream): boolean => {
+    if (stream.oldestMs === undefined) return false
+    if (orders.closing) return true
+    const ageMs = clock.monotonic() - stream.oldestMs
+    // Who must wait for the sink gathers while the sink is busy anyway.
+    if (lingerMs === 0) return outbox.sendsAtOnce
+    return ageMs >= lingerMs || (stream.pendingBytes >= WORTHWHILE_BYTES && ageMs >= lingerMs / EAGER)
+  }
+  /** One turn of a stream. @returns whether there is more to do at once, or not before the outbox has room, or all is read */
+  const turn = (stream: WriterStream, durable: LogPlace | undefined): 'more' | 'full' | 'read' => {
+    const lane = durable === undefined ? 'earlier' : 'live'
+    if (!outbox.hasRoom(lane)) return 'full'
     const result = stream.read(durable, READ_BUDGET_BYTES)
-    if (result === 'more') {
-      // Messages come between two turns only.
-      await nextTurn()
-      return true
-    }
-    if (result !== 'idle') {
-      await deliver(stream, result, { ...deps, orders })
-      return true
-    }
-    const due = stream.oldestMs !== undefined && (durable === undefined || orders.closing || clock.monotonic() - stream.oldestMs >= lingerMs)
-    const packed = due ? stream.finish() : undefined
-    if (packed === undefined) return false
-    await deliver(stream, packed, { ...deps, orders })
-    return true
+    if (result === 'more') return 'more'
+    const packed = result === 'idle' ? (durable === undefined || isDue(stream) ? stream.finish() : undefined) : result
+    if (packed === undefined) return 'read'
+    outbox.add(lane, stream, packed)
+    return 'more'
   }
-  const turnOfEarlier = async (): Promise<void> => {
+  /** Whether the live writer has said how those before it ended, or had its time. */
+  const mayForget = (): boolean => orders.closing || unpackPlace(Atomics.load(shared, DURABLE)).offset > 0 || clock.monotonic() >= declaredMs
+  const turnOfEarlier = async (): Promise<boolean> => {
     const next = earlier[0]
-    if (next === undefined || (await turn(next, undefined))) return
-    if (unpackPlace(Atomics.load(shared, DURABLE)).offset === 0 && !orders.closing && clock.monotonic() < declaredMs) {
-      await orders.sleep(DECLARE_STEP_MS)
-      return
+    const result = next === undefined ? undefined : turn(next, undefined)
+    if (next !== undefined && result === 'read') {
+      // Read to its end. The next one begins while this one is under way: what restarts left is small and shares calls.
+      earlier.shift()
+      sent.push(next)
     }
-    await next.remove()
-    earlier.shift()
-    post({ type: 'gone', writer: next.writer })
-    post({ type: 'info', message: 'shipped an earlier writer', fields: { writer: next.writer, left: earlier.length } })
+    for (let first = sent[0]; first !== undefined && outbox.isDone(first) && mayForget(); first = sent[0]) {
+      sent.shift()
+      await first.remove()
+      post({ type: 'gone', writer: first.writer })
+      post({ type: 'info', message: 'shipped an earlier writer', fields: { writer: first.writer, left: earlier.length + sent.length } })
+    }
+    return earlier.length > 0 && result !== 'full'
   }
-  /** Sleeps until more is durable than `read`, or a line has waited for long enough. */
-  const rest = async (read: bigint): Promise<void> => {
-    const ms = live.oldestMs === undefined ? MAX_RETRY_MS : Math.max(0, live.oldestMs + lingerMs - clock.monotonic())
+  /** Sleeps until more is durable than `read`, something was accepted, or a line has waited for long enough. */
+  const rest = async (read: bigint, full: boolean): Promise<void> => {
+    const dueMs = live.oldestMs === undefined ? undefined : live.oldestMs + (live.pendingBytes >= WORTHWHILE_BYTES ? lingerMs / EAGER : lingerMs)
+    const waitMs = dueMs === undefined || dueMs <= clock.monotonic() ? MAX_RETRY_MS : dueMs - clock.monotonic()
+    const ms = sent.length > 0 && !mayForget() ? Math.min(waitMs, Math.max(0, declaredMs - clock.monotonic())) : waitMs
     Atomics.store(shared, SLEEPING, 1n)
     // Something may have become durable since it was read, before the flag stood: then nobody will wake us.
-    if (Atomics.load(shared, DURABLE) === read && !orders.closing) await orders.sleep(ms)
+    if (Atomics.load(shared, DURABLE) === read || full) await orders.sleep(ms)
     Atomics.store(shared, SLEEPING, 0n)
   }
 
   for (let told = -1n; ; ) {
+    orders.signal.throwIfAborted()
     const last = orders.closing
     const durable = Atomics.load(shared, DURABLE)
     const place = unpackPlace(durable)
-    const moreLive = await turn(live, place)
-    await turnOfEarlier()
-    if (moreLive || earlier.length > 0) continue
+    const result = turn(live, place)
+    const moreEarlier = await turnOfEarlier()
+    if (result === 'more' || moreEarlier) {
+      // Messages and answers come between two turns only.
+      await nextTurn()
+      continue
+    }
+    const idle = result === 'read' && live.oldestMs === undefined && outbox.isDone(live)
     // `last` was read before the turn: what became durable until then has been read.
-    if (last) return
-    if (live.oldestMs === undefined && durable !== told) {
+    if (last && idle && earlier.length === 0 && sent.length === 0) return
+    if (idle && durable !== told) {
       // Also what was passed over, because it had been read before.
+      post({ type: 'taken', writer: live.writer, place })
       post({ type: 'accepted', writer: live.writer, place })
       told = durable
     }
-    await rest(durable)
+    await rest(durable, result === 'full')
   }
 }

@@ -19,7 +19,8 @@ export interface ShippedEvent {
   readonly records: number
   readonly bytes: number
   readonly ackSeconds: number
-  readonly result: 'accepted' | 'failed'
+  /** Other than accepted: what stands after `sink.` in the error's code, or `quarantined`. */
+  readonly result: string
 }
 
 export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
@@ -28,12 +29,32 @@ export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
   /** There is something to ship already. Else the thread is started when there is. */
   readonly atOnce: boolean
   readonly onShipped: (event: ShippedEvent) => void
-  /** `seq`: the last frame that was accepted, when one was. */
+  /** The sink has all of a writer before this place. */
+  readonly onTaken: (writer: string, place: LogPlace) => void
+  /** The same, and it takes no room any more; `seq`: the last frame that was accepted, when one was. */
   readonly onAccepted: (writer: string, place: LogPlace, seq: number | undefined) => void
   /** An earlier writer is wholly accepted, its files are gone. */
   readonly onGone: (writer: string) => void
   /** Frames of a writer cannot be read back; seqs, both included. Heard again when the worker was started again. */
   readonly onHole: (writer: string, fromSeq: number, toSeq: number) => void
+  /** The sink will never take these frames: they lie in a file of the spool. */
+  readonly onQuarantined: (segment: QuarantinedSegment) => void
+  /** Why the sink has not accepted the last attempt; undefined when it has. */
+  readonly onSink: (problem: SinkProblem | undefined) => void
+}
+
+/** Seqs, both included. */
+export interface QuarantinedSegment {
+  readonly writer: string
+  readonly fromSeq: number
+  readonly toSeq: number
+  readonly bytes: number
+  readonly path: string
+}
+
+export interface SinkProblem {
+  readonly code: string
+  readonly message: string
 }
 
 /** The first lines may wait so long for a thread: it must not take the processor from a recorder that starts. */
@@ -43,8 +64,15 @@ const MAX_RESTART_MS = 30_000
 /** Beyond the deadline, for an attempt that hangs, and again for a thread that cannot be ended while the system holds it. */
 const GRACE_MS = 1_000
 
+/** What does not pass by itself. */
+const NEEDS_A_PERSON: ReadonlySet<string> = new Set(['sink.denied', 'sink.missing', 'sink.key', 'sink.source', 'sink.refused'])
+
+function resultOf(code: string): string {
+  return code.startsWith('sink.') ? code.slice('sink.'.length) : 'failed'
+}
+
 export function startShipper(options: ShipperOptions): Shipper {
-  const { log, random, atOnce, onShipped, onAccepted, onGone, onHole, ...config } = options
+  const { log, random, atOnce, onShipped, onTaken, onAccepted, onGone, onHole, onQuarantined, onSink, ...config } = options
   const buffer = new SharedArrayBuffer(SHARED_BYTES)
   const shared = new BigInt64Array(buffer)
   let worker: Worker | undefined
@@ -52,6 +80,8 @@ export function startShipper(options: ShipperOptions): Shipper {
   let restartMs = RESTART_MS
   /** Attempts in a row that the sink did not accept. */
   let failures = 0
+  /** Their code. */
+  let failing = ''
   /** A worker is about to be started. */
   let starting: NodeJS.Timeout | undefined
 
@@ -60,13 +90,25 @@ export function startShipper(options: ShipperOptions): Shipper {
       case 'shipped':
         restartMs = RESTART_MS
         failures = 0
+        failing = ''
+        onSink(undefined)
         onShipped({ records: 1, bytes: message.bytes, ackSeconds: message.ackSeconds, result: 'accepted' })
         return
-      case 'failed':
-        onShipped({ records: 1, bytes: 0, ackSeconds: 0, result: 'failed' })
-        // The 1st, 2nd, 4th, 8th, … in a row: an outage must not fill the log.
-        failures++
-        if (Number.isInteger(Math.log2(failures))) log.warn('the sink did not accept a segment; trying again', { code: message.code, reason: message.message, failures, retryMs: Math.round(message.retryMs) })
+      case 'failed': {
+        const { code, message: reason, records, retryMs } = message
+        onShipped({ records, bytes: 0, ackSeconds: 0, result: resultOf(code) })
+        onSink({ code, message: reason })
+        // The 1st, 2nd, 4th, 8th, … in a row of one kind: an outage must not fill the log.
+        failures = code === failing ? failures + 1 : 1
+        failing = code
+        if (!Number.isInteger(Math.log2(failures))) return
+        const fields = { code, reason, failures, retryMs: Math.round(retryMs) }
+        if (NEEDS_A_PERSON.has(code)) log.error('the sink accepts nothing until somebody mends it; trying again', fields)
+        else log.warn('the sink did not accept a segment; trying again', fields)
+        return
+      }
+      case 'taken':
+        onTaken(message.writer, message.place)
         return
       case 'accepted':
         onAccepted(message.writer, message.place, message.seq)
@@ -78,6 +120,13 @@ export function startShipper(options: ShipperOptions): Shipper {
         const { writer, fromSeq, toSeq } = message
         log.warn('frames in the spool could not be read back', { writer, fromSeq, toSeq })
         onHole(writer, fromSeq, toSeq)
+        return
+      }
+      case 'quarantined': {
+        const { writer, fromSeq, toSeq, bytes, path, reason } = message
+        onShipped({ records: 1, bytes: 0, ackSeconds: 0, result: 'quarantined' })
+        log.error('the sink will never take a segment; it is put aside', { writer, fromSeq, toSeq, bytes, path, reason })
+        onQuarantined({ writer, fromSeq, toSeq, bytes, path })
         return
       }
       case 'warning':

@@ -10,7 +10,8 @@ import { ship } from './ship.ts'
 const data = workerData as ShipperData
 const port = parentPort
 if (port === null) throw new TypeError('this is the entry of a thread')
-lowerThreadPriority()
+// Where an answer waits for the sink, this thread is on its way.
+if (data.lingerMs > 0) lowerThreadPriority()
 try {
   await ship({
     data,

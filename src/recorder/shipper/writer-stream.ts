@@ -35,6 +35,8 @@ export interface WriterStream {
   finish(): Packed | undefined
   /** ms, when the oldest line of the segment being built was read; undefined when there is none. */
   readonly oldestMs: number | undefined
+  /** About the size of the segment being built. */
+  readonly pendingBytes: number
   /** The sink has it: remembers that, removes files that are shipped. @returns why the position could not be made durable, if so */
   accepted(packed: Packed): Promise<unknown>
   /** The writer is wholly shipped: removes all that is left of it. */
@@ -50,6 +52,8 @@ export interface WriterStreamOptions {
   readonly pathOf: (file: number) => string
   /** ms, from any start; it must not step. */
   readonly now: () => number
+  /** As `Sink.level`. */
+  readonly level: number
   /** Frames are missing between two that are there. */
   readonly onHole: (fromSeq: number, toSeq: number) => void
 }
@@ -57,7 +61,7 @@ export interface WriterStreamOptions {
 export function openWriterStream(options: WriterStreamOptions): WriterStream {
   const { directory, writer, files, pathOf } = options
   const shipped = readPosition(directory, writer, pathOf)?.position
-  const builder = createSegmentBuilder(writer, shipped ?? { seq: -1, head: Buffer.from(chainStart(sha256, writer)).toString('hex') })
+  const builder = createSegmentBuilder(writer, shipped ?? { seq: -1, head: Buffer.from(chainStart(sha256, writer)).toString('hex') }, options.level)
   const positionFile = openPositionFile(directory, writer)
   let seq = shipped?.seq ?? -1
   let file = shipped?.file ?? files[0] ?? 0
@@ -157,6 +161,9 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
     finish,
     get oldestMs() {
       return builder.pending ? oldestMs : undefined
+    },
+    get pendingBytes() {
+      return builder.pendingBytes
     },
     accepted: async packed => {
       const problem = await positionFile.write(packed.end).then(

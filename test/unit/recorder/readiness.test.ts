@@ -7,13 +7,18 @@ describe('readiness()', () => {
   const full = { state: 'failed', error: new StenoError('spool.full', 'no room is left') } as const
 
   it('is given only while serving', () => {
-    for (const state of ['starting', 'draining'] as const) expect(readiness(state, open, 'allow')).to.deep.equal({ ready: false, reason: state })
-    expect(readiness('serving', open, 'block')).to.deep.equal({ ready: true })
+    for (const state of ['starting', 'draining'] as const) expect(readiness(state, { spool: open, onFailure: 'allow' })).to.deep.equal({ ready: false, reason: state })
+    expect(readiness('serving', { spool: open, onFailure: 'block' })).to.deep.equal({ ready: true })
   })
 
   it('is refused when nothing can be recorded, unless that is allowed: then it says what it is worth', () => {
-    expect(readiness('serving', full, 'block')).to.deep.equal({ ready: false, reason: 'no room is left' })
-    expect(readiness('serving', full, 'allow')).to.deep.equal({ ready: true, reason: 'degraded: not recording: no room is left' })
-    expect(readiness('serving', { state: 'closed', error: undefined }, 'block')).to.deep.equal({ ready: false, reason: 'the spool is closed' })
+    expect(readiness('serving', { spool: full, onFailure: 'block' })).to.deep.equal({ ready: false, reason: 'no room is left' })
+    expect(readiness('serving', { spool: full, onFailure: 'allow' })).to.deep.equal({ ready: true, reason: 'degraded: not recording: no room is left' })
+    expect(readiness('serving', { spool: { state: 'closed', error: undefined }, onFailure: 'block' })).to.deep.equal({ ready: false, reason: 'the spool is closed' })
+  })
+
+  it('is given, and says so, while the sink accepts nothing', () => {
+    const sink = { code: 'sink.missing', message: 'there is no such stream' }
+    expect(readiness('serving', { spool: open, sink, onFailure: 'block' })).to.deep.equal({ ready: true, reason: 'degraded: not shipping: there is no such stream (sink.missing)' })
   })
 })

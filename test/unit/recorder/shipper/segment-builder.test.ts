@@ -39,7 +39,7 @@ describe('createSegmentBuilder()', () => {
   it('packs lines between a segment line and a seal that carry the chain', () => {
     const lines = Array.from({ length: 5 }, (_, seq) => frameLine(WRITER, seq, { kind: 'http', body: String(seq) }))
     const heads = headsOf(WRITER, lines).map(hex)
-    const builder = createSegmentBuilder(WRITER, start)
+    const builder = createSegmentBuilder(WRITER, start, 3)
     expect(builder.pending).to.equal(false)
     addAll(builder, lines.slice(0, 2), 0, () => 's1')
     const [first] = finishAll(builder)
@@ -57,7 +57,7 @@ describe('createSegmentBuilder()', () => {
     const sizes = [MAX_FRAME_BYTES, 1, MAX_FRAME_BYTES, 131_071, 131_072, 1000, MAX_FRAME_BYTES - 1, 500_000, 500_000, 400_000, ...Array.from({ length: 3000 }, (_, at) => (at * 7919) % 2000 + 1), 900_000]
     // Random bytes do not compress at all: worse than any text.
     const lines = sizes.map(size => Buffer.from(randomBytes(size).map(byte => (byte === 10 ? 11 : byte))))
-    const builder = createSegmentBuilder(WRITER, start)
+    const builder = createSegmentBuilder(WRITER, start, 3)
     const packed = [...addAll(builder, lines, 0, seq => `session-${'x'.repeat(60)}-${seq}`), ...finishAll(builder)]
     for (const { segment } of packed) expect(segment.bytes.length).to.be.at.most(MAX_SEGMENT_BYTES)
     const payload = packed.flatMap(each => payloadOf(each).filter(line => !/^\{"kind":"(segment|seal)"/.test(line)))
@@ -68,14 +68,14 @@ describe('createSegmentBuilder()', () => {
 
   it('fills segments with lines that compress, but never so that no reader inflates them', () => {
     const line = frameLine(WRITER, 0, { kind: 'http', body: 'x'.repeat(200_000) })
-    const builder = createSegmentBuilder(WRITER, start)
+    const builder = createSegmentBuilder(WRITER, start, 3)
     const packed = [...addAll(builder, Array.from({ length: 400 }, () => line)), ...finishAll(builder)]
     expect(packed.length).to.be.within(2, 5)
     for (const each of packed) expect(gunzipSync(each.segment.bytes).length).to.be.at.most(33 * 1024 * 1024)
   })
 
   it('flags a segment of too many sessions as any', () => {
-    const builder = createSegmentBuilder(WRITER, start)
+    const builder = createSegmentBuilder(WRITER, start, 3)
     const lines = Array.from({ length: 3000 }, (_, seq) => frameLine(WRITER, seq, { kind: 'http' }))
     const packed = [...addAll(builder, lines, 0, seq => `s${seq}`), ...finishAll(builder)]
     expect(packed.map(each => each.segment.index.sessions === 'any').includes(true)).to.equal(true)
@@ -83,7 +83,7 @@ describe('createSegmentBuilder()', () => {
   })
 
   it('goes on without a chain after a loss, and refuses to forget what is pending', () => {
-    const builder = createSegmentBuilder(WRITER, start)
+    const builder = createSegmentBuilder(WRITER, start, 3)
     addAll(builder, ['a'])
     expect(() => builder.lose(5)).to.throw(TypeError)
     finishAll(builder)
@@ -97,11 +97,11 @@ describe('createSegmentBuilder()', () => {
 
   it('gives the same chain when it goes on from where another left off', () => {
     const lines = Array.from({ length: 6 }, (_, seq) => frameLine(WRITER, seq, { kind: 'http' }))
-    const one = createSegmentBuilder(WRITER, start)
+    const one = createSegmentBuilder(WRITER, start, 3)
     addAll(one, lines.slice(0, 3))
     const end = finishAll(one)[0]?.end
     if (end === undefined) throw new Error('a segment is expected')
-    const two = createSegmentBuilder(WRITER, end)
+    const two = createSegmentBuilder(WRITER, end, 3)
     addAll(two, lines.slice(3), 3)
     expect(finishAll(two)[0]?.end.head).to.equal(hex(headsOf(WRITER, lines).at(-1)))
   })
@@ -110,7 +110,7 @@ describe('createSegmentBuilder()', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyHead, anyContent, fc.boolean()), { minLength: 1, maxLength: 20 }), frames => {
         const lines = frames.map(([head, content], seq) => encodeFrame({ ...head, writer: WRITER, seq }, content))
-        const builder = createSegmentBuilder(WRITER, start)
+        const builder = createSegmentBuilder(WRITER, start, 3)
         const packed: Packed[] = []
         frames.forEach(([head, , border], seq) => {
           packed.push(...addAll(builder, lines.slice(seq, seq + 1), seq, () => head.session))

@@ -41,7 +41,7 @@ describe('openWriterStream()', () => {
     return { file, offset: bytes.length }
   }
   const open = (): WriterStream => {
-    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now: Date.now, onHole: (from, to) => holes.push([from, to]) })
+    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now: Date.now, level: 3, onHole: (from, to) => holes.push([from, to]) })
     return stream
   }
   /** All that the stream gives, each segment accepted at once. */

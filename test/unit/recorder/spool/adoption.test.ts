@@ -252,7 +252,7 @@ describe('adoption', () => {
     const files = listLogs(folder.spool).get(writer) ?? []
     const last = files.at(-1) ?? 0
     await rename(join(folder.spool, logName(writer, last)), join(folder.spool, logName(writer, last + 5)))
-    const stream = openWriterStream({ directory: folder.spool, writer, files: listLogs(folder.spool).get(writer) ?? [], pathOf: file => spoolPath(folder.spool)(writer, file), now: Date.now, onHole: () => expect.fail('no hole') })
+    const stream = openWriterStream({ directory: folder.spool, writer, files: listLogs(folder.spool).get(writer) ?? [], pathOf: file => spoolPath(folder.spool)(writer, file), now: Date.now, level: 3, onHole: () => expect.fail('no hole') })
     let frames = 0
     for (let item = stream.read(undefined, 1e9); item !== 'idle'; item = stream.read(undefined, 1e9)) if (item !== 'more') frames += item.segment.index.frames
     for (let packed = stream.finish(); packed !== undefined; packed = stream.finish()) frames += packed.segment.index.frames

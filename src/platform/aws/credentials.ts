@@ -1,0 +1,85 @@
+/**
+ * Credentials as pods and people have them: keys in the environment; a role for a projected token (AssumeRoleWithWebIdentity); else whatever the
+ * AWS SDK finds (profiles, SSO, container and instance roles), whose code is loaded only then. Kept until shortly before they end.
+ */
+
+import { readFile } from 'node:fs/promises'
+import type { AwsHttp } from './http.ts'
+import type { AwsCredentials } from './signature.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export interface CredentialSource {
+  /** Rejects with an error whose name or code says why: of the file system, the connection or the token service. */
+  get(signal: AbortSignal): Promise<AwsCredentials>
+}
+
+/** New ones are asked for this long before the old ones end. */
+const EARLY_MS = 5 * 60_000
+
+export interface CredentialDeps {
+  readonly env: Environment
+  readonly region: string
+  readonly http: AwsHttp
+  /** ms since epoch. */
+  readonly now: () => number
+}
+
+export function createCredentialSource(deps: CredentialDeps): CredentialSource {
+  let known: AwsCredentials | undefined
+  let asking: Promise<AwsCredentials> | undefined
+
+  return {
+    get: async signal => {
+      if (known !== undefined && (known.expiresMs === undefined || known.expiresMs - EARLY_MS > deps.now())) return known
+      asking ??= ask(deps, signal).finally(() => (asking = undefined))
+      try {
+        return (known = await asking)
+      } catch (error) {
+        // What is still good bridges an outage of the token service.
+        if (known?.expiresMs !== undefined && known.expiresMs > deps.now()) return known
+        throw error
+      }
+    },
+  }
+}
+
+async function ask(deps: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
+  const { env } = deps
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile, AWS_ROLE_ARN: role } = env
+  if (accessKeyId !== undefined && secretAccessKey !== undefined) return { accessKeyId, secretAccessKey, sessionToken: env['AWS_SESSION_TOKEN'] }
+  if (tokenFile !== undefined && role !== undefined && env['AWS_PROFILE'] === undefined) return await assumeRole(tokenFile, role, deps, signal)
+  const { defaultProvider } = await import('@aws-sdk/credential-provider-node')
+  const { expiration, ...found } = await defaultProvider()()
+  return { ...found, expiresMs: expiration?.getTime() }
+}
+
+/** The request is not signed: the token is the proof. It is read anew each time, since it is rotated. */
+async function assumeRole(tokenFile: string, role: string, { env, region, http }: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
+  const form = new URLSearchParams({
+    Action: 'AssumeRoleWithWebIdentity',
+    Version: '2011-06-15',
+    RoleArn: role,
+    RoleSessionName: env['AWS_ROLE_SESSION_NAME'] ?? 'steno-recorder',
+    WebIdentityToken: (await readFile(tokenFile, 'utf8')).trim(),
+  })
+  const url = new URL(serviceUrl('sts', region, env))
+  const { status, body } = await http.post(url, { 'content-type': 'application/x-www-form-urlencoded' }, Buffer.from(form.toString()), signal)
+  if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: element(body, 'Code') ?? `status ${status}` })
+  const accessKeyId = element(body, 'AccessKeyId')
+  const secretAccessKey = element(body, 'SecretAccessKey')
+  const expiresMs = Date.parse(element(body, 'Expiration') ?? '')
+  if (accessKeyId === undefined || secretAccessKey === undefined || Number.isNaN(expiresMs)) throw Object.assign(new Error('the token service gave no credentials'), { name: 'NoCredentials' })
+  return { accessKeyId, secretAccessKey, sessionToken: element(body, 'SessionToken'), expiresMs }
+}
+
+/** Text of an element of the token service's answer. Its values are keys, base64 and times: nothing in them is escaped but `&`. */
+function element(xml: string, name: string): string | undefined {
+  return new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]?.replaceAll('&amp;', '&')
+}
+
+/** The regional endpoint, or the one that the SDK's usual variables name. */
+export function serviceUrl(service: string, region: string, env: Environment): string {
+  const usual = env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`] ?? env['AWS_ENDPOINT_URL']
+  return usual ?? `https://${service}.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}/`
+}

@@ -1,0 +1,67 @@
+/** One HTTP request to AWS: bounded in time and size, over connections that are kept. */
+
+import type { Agent, IncomingMessage, RequestOptions } from 'node:http'
+
+export interface AwsAnswer {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+export interface AwsHttp {
+  /** Rejects with what the connection says, or the signal's reason. */
+  post(url: URL, headers: Readonly<Record<string, string>>, body: Uint8Array, signal: AbortSignal): Promise<AwsAnswer>
+  close(): void
+}
+
+const CONNECT_MS = 3_000
+/** Until the answer is whole. */
+const CALL_MS = 20_000
+const MAX_SOCKETS = 8
+const MAX_ANSWER_BYTES = 1024 * 1024
+
+interface HttpModule {
+  readonly Agent: new (options: { readonly keepAlive: boolean; readonly maxSockets: number }) => Agent
+  request(options: RequestOptions, onResponse: (response: IncomingMessage) => void): import('node:http').ClientRequest
+}
+
+export function createAwsHttp(): AwsHttp {
+  const agents = new Map<string, Agent>()
+  const moduleOf = (protocol: string): Promise<HttpModule> => (protocol === 'https:' ? import('node:https') : import('node:http'))
+
+  return {
+    post: async (url, headers, body, signal) => {
+      // Only the one that is used: TLS costs memory.
+      const http = await moduleOf(url.protocol)
+      const agent = agents.get(url.protocol) ?? new http.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS })
+      agents.set(url.protocol, agent)
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)])
+      return await new Promise((resolve, reject) => {
+        const options = { protocol: url.protocol, hostname: url.hostname.replaceAll(/^\[|\]$/g, ''), port: url.port, path: url.pathname, method: 'POST', headers: { ...headers, 'content-length': body.length }, agent, signal: limited }
+        const request = http.request(options, response => {
+          const chunks: Buffer[] = []
+          let bytes = 0
+          response.on('data', (chunk: Buffer) => {
+            chunks.push(chunk)
+            bytes += chunk.length
+            if (bytes > MAX_ANSWER_BYTES) response.destroy(new Error('the answer is too long'))
+          })
+          response.on('error', reject)
+          response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString('utf8') }))
+        })
+        const connecting = setTimeout(() => request.destroy(Object.assign(new Error('no connection'), { code: 'ETIMEDOUT' })), CONNECT_MS)
+        request.on('socket', socket => {
+          const connected = (): void => clearTimeout(connecting)
+          if (socket.connecting) socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', connected)
+          else connected()
+        })
+        request.on('close', () => clearTimeout(connecting))
+        request.on('error', reject)
+        request.end(body)
+      })
+    },
+    close: () => {
+      for (const agent of agents.values()) agent.destroy()
+    },
+  }
+}
