@@ -1,12 +1,13 @@
-/** `npm run bench -- record|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
+/** `npm run bench -- record|ship|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
 
 import { runCompareBench } from './compare.ts'
 import { runReadBench } from './read.ts'
 import { runRecordBench } from './record.ts'
+import { runShipBench } from './ship.ts'
 
-const USAGE = 'usage: npm run bench -- record|compare|read [--json] [--quick]'
+const USAGE = 'usage: npm run bench -- record|ship|compare|read [--json] [--quick]'
 
-const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, compare: runCompareBench, read: runReadBench }
+const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, compare: runCompareBench, read: runReadBench }
 
 const args = process.argv.slice(2)
 const flags = args.filter(arg => arg.startsWith('--'))

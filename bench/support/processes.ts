@@ -71,11 +71,14 @@ function accepts(port: number): Promise<boolean> {
   })
 }
 
-/** `steno up` in front of `upstream`, with its defaults but for a shorter linger: what waits for it would only lengthen the benchmark. */
-export async function startSteno(upstream: string, directory: string): Promise<StenoPeer> {
+/**
+ * `steno up` in front of `upstream`, with its defaults but for a shorter linger: what waits for it would only lengthen the benchmark.
+ * @param instead flags in place of the folder for recordings and the shorter linger
+ */
+export async function startSteno(upstream: string, directory: string, instead?: readonly string[]): Promise<StenoPeer> {
   const began = performance.now()
-  const args = ['up', '--upstream', upstream, '--archive', join(directory, 'archive'), '--spool', join(directory, 'spool'), '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--linger', '1']
-  const child = spawn(join(root, 'steno'), args, { stdio: ['ignore', 'inherit', 'pipe'] })
+  const args = ['up', '--upstream', upstream, '--spool', join(directory, 'spool'), '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', ...(instead ?? ['--archive', join(directory, 'archive'), '--linger', '1'])]
+  const child = spawn(join(root, 'steno'), args, { stdio: ['ignore', 'inherit', 'pipe'], env: { AWS_ACCESS_KEY_ID: 'bench', AWS_SECRET_ACCESS_KEY: 'bench', ...process.env } })
   let talk = ''
   const where = await new Promise<{ url: string; admin: string }>((resolve, reject) => {
     child.once('exit', code => reject(new Error(`steno ended with ${String(code)} before it listened: ${talk}`)))
