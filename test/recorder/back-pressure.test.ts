@@ -46,7 +46,7 @@ describe('a reader that stalls', function () {
     folder = await mkdtemp(join(tmpdir(), 'back-pressure-'))
     answer = res => void res.writeHead(200, { 'Content-Type': 'application/json' }).end(result(1))
     upstream = await httpUpstream((req, res) => void bodyOf(req).then(() => answer(res)))
-    program = startProgram({ upstream: upstream.url, archive: join(folder, 'archive'), spool: join(folder, 'spool'), lingerSeconds: 1 })
+    program = startProgram({ upstream: upstream.url, sink: ['--archive', join(folder, 'archive')], spool: join(folder, 'spool'), lingerSeconds: 1 })
     const url = (await program.url) ?? ''
     port = Number(new URL(url).port)
     // What the first call loads is not growth.

@@ -22,14 +22,17 @@ export interface Stream {
 export function createStream(options: StreamOptions, bucket: Bucket): Stream {
   let buffered: Buffer[] = []
   let bytes = 0
+  let written = 0
   /** Arrival of the oldest record. */
   let sinceMs = 0
   const flush = (): void => {
     if (buffered.length === 0) return
     const arrived = new Date(sinceMs).toISOString()
     const folder = arrived.slice(0, 13).replaceAll(/[-T]/g, '/')
+    // Firehose's is random; here the order of keys is the order of writing.
+    const id = `${String(written++).padStart(8, '0')}${randomUUID().slice(8)}`
     const time = arrived.slice(0, 19).replaceAll(/[:T]/g, '-')
-    bucket.put(`${options.prefix}${folder}/${options.name}-1-${time}-${randomUUID()}.jsonl.gz`, Buffer.concat(buffered), sinceMs + options.bufferMs)
+    bucket.put(`${options.prefix}${folder}/${options.name}-1-${time}-${id}.jsonl.gz`, Buffer.concat(buffered), sinceMs + options.bufferMs)
     buffered = []
     bytes = 0
   }

@@ -2,9 +2,10 @@
 
 import type { Judgement } from './oracle.ts'
 import { openGround } from './ground.ts'
+import type { GroundOptions } from './ground.ts'
 import { createRandom } from './random.ts'
 
-export interface CrashOptions {
+export interface CrashOptions extends Partial<GroundOptions> {
   readonly rounds: number
   /** Of all that is random here, so that a failure can be repeated as far as the machine allows. */
   readonly seed: number
@@ -29,7 +30,7 @@ export interface CrashResult {
 const ROUNDS_OF_GROUND = 10
 const MAX_PROBLEMS = 20
 
-export async function crash({ rounds, seed, onProgress }: CrashOptions): Promise<CrashResult> {
+export async function crash({ rounds, seed, onProgress, sink = 'directory', loseNode = false }: CrashOptions): Promise<CrashResult> {
   const kinds: Record<string, number> = {}
   const problems: string[] = []
   const total = { answersReceived: 0, requestsServed: 0, lost: 0, undeclared: 0, brokenVerdicts: 0 }
@@ -47,7 +48,7 @@ export async function crash({ rounds, seed, onProgress }: CrashOptions): Promise
   for (let number = 0; done < rounds; number++) {
     // Each ground has a seed of its own: it can be repeated alone.
     const groundSeed = seed + number
-    const ground = await openGround(createRandom(groundSeed))
+    const ground = await openGround(createRandom(groundSeed), { sink, loseNode })
     let seen: Judgement | undefined
     try {
       let bad = false

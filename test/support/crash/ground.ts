@@ -12,6 +12,7 @@ import { errorCode } from '../../../src/platform/error-code.ts'
 import { listLogs } from '../../../src/recorder/spool/list-logs.ts'
 import type { Upstream } from '../recorder.ts'
 import { runClients } from './clients.ts'
+import { openFirehoseGround } from './firehose-ground.ts'
 import { openJournal } from './journal.ts'
 import type { Journal } from './journal.ts'
 import { crashMachine, parseEvents, readDisk } from './machine-crash.ts'
@@ -47,11 +48,20 @@ interface Fate {
 
 const DRAIN_MS = 60_000
 
-export async function openGround(random: Random): Promise<Ground> {
+export interface GroundOptions {
+  /** `firehose`: a double of Firehose that fails often. */
+  readonly sink: 'directory' | 'firehose'
+  /** With each life its spool goes too; so the recorder passes on only what the sink has. */
+  readonly loseNode: boolean
+}
+
+export async function openGround(random: Random, options: GroundOptions): Promise<Ground> {
   const folder = await mkdtemp(join(tmpdir(), 'crash-'))
   const disk = join(folder, 'disk')
-  const archive = join(disk, 'archive')
+  const sink = options.sink === 'firehose' ? await openFirehoseGround(random, join(folder, 'delivered')) : undefined
+  const archive = sink?.archive ?? join(disk, 'archive')
   const spool = join(disk, 'spool')
+  await mkdir(disk, { recursive: true })
   await mkdir(archive, { recursive: true })
   const journals = await Promise.all(['clients', 'server'].map(name => openJournal(join(folder, name))))
   const [ofClients, ofServer] = journals as [Journal, Journal]
@@ -60,9 +70,15 @@ export async function openGround(random: Random): Promise<Ground> {
   const known = new Set<string>()
   let calls = 0
 
-  const start = (options: Partial<ProgramOptions> = {}): Program => startProgram({ upstream: upstream.url, archive, spool, lingerSeconds: 0.05, ...options })
+  const durability = options.loseNode ? ['--durability', 'off-pod'] : []
+  const start = (more: Partial<ProgramOptions> = {}): Program => startProgram({ upstream: upstream.url, sink: [...(sink?.flags ?? ['--archive', archive]), ...durability], ...(sink === undefined ? {} : { env: sink.env }), spool, lingerSeconds: 0.05, ...more })
   const over = async (program: Program, served: boolean): Promise<void> => {
     await program.ended
+    if (options.loseNode) {
+      await rm(spool, { recursive: true, force: true })
+      await mkdir(spool)
+    }
+    await sink?.collect()
     const fresh = (await writersIn(spool, archive)).filter(writer => !known.has(writer))
     for (const writer of fresh) known.add(writer)
     if (fresh.length > 1) throw new Error(`one life has left several writers: ${fresh.join(', ')}`)
@@ -70,7 +86,10 @@ export async function openGround(random: Random): Promise<Ground> {
   }
   const judged = async (): Promise<Judgement> => {
     await Promise.all(journals.map(journal => journal.synced()))
-    return await judge({ archive, spool, lives, entries: (await Promise.all(journals.map(journal => journal.read()))).flat() })
+    await sink?.collect()
+    const judgement = await judge({ archive, spool, lives, entries: (await Promise.all(journals.map(journal => journal.read()))).flat() })
+    // Of a lost node nobody is left to say that it was cut: readers see it by the missing stop.
+    return options.loseNode ? { ...judgement, undeclared: [] } : judgement
   }
 
   return {
@@ -103,6 +122,7 @@ export async function openGround(random: Random): Promise<Ground> {
       return { kind: fate.kind, judgement }
     },
     finish: async () => {
+      sink?.calm()
       const program = start()
       if ((await program.url) === undefined) throw new Error(`the program ended by itself:\n${program.said()}`)
       await program.stop()
@@ -114,6 +134,7 @@ export async function openGround(random: Random): Promise<Ground> {
     },
     dispose: async () => {
       await upstream.close()
+      await sink?.close()
       await Promise.all(journals.map(async journal => {
         await journal.synced()
         await journal.close()

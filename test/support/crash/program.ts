@@ -10,7 +10,9 @@ const WATCHED_FS = new URL('./watched-fs.ts', import.meta.url).href
 
 export interface ProgramOptions {
   readonly upstream: string
-  readonly archive: string
+  /** Flags that say where recordings go. */
+  readonly sink: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
   readonly spool: string
   readonly lingerSeconds: number
   /** Has the program write down what it does to files below a folder. */
@@ -40,9 +42,9 @@ export interface Program {
   stop(): Promise<void>
 }
 
-export function startProgram({ upstream, archive, spool, lingerSeconds, watch, nodeOptions = '' }: ProgramOptions): Program {
-  const args = ['up', '--upstream', upstream, '--archive', archive, '--spool', spool, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--linger', String(lingerSeconds)]
-  const child = spawn(STENO, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...(nodeOptions === '' ? {} : { NODE_OPTIONS: nodeOptions }), ...watchEnvironment(watch) } })
+export function startProgram({ upstream, sink, env, spool, lingerSeconds, watch, nodeOptions = '' }: ProgramOptions): Program {
+  const args = ['up', '--upstream', upstream, ...sink, '--spool', spool, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--linger', String(lingerSeconds)]
+  const child = spawn(STENO, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env, ...(nodeOptions === '' ? {} : { NODE_OPTIONS: nodeOptions }), ...watchEnvironment(watch) } })
   const said: string[] = []
   let isOver = false
   const ended = once(child, 'exit').then(() => {

@@ -55,7 +55,7 @@ export async function soak({ minutes, onProgress }: SoakOptions): Promise<SoakRe
   const archive = join(folder, 'archive')
   const quietMs = Math.min(QUIET_MS, minutes * 45_000)
   const server = await startSoakServer(quietMs)
-  const program = startProgram({ upstream: server.url, archive, spool: join(folder, 'spool'), lingerSeconds: 1, nodeOptions: `--max-old-space-size=${HEAP_MB}` })
+  const program = startProgram({ upstream: server.url, sink: ['--archive', archive], spool: join(folder, 'spool'), lingerSeconds: 1, nodeOptions: `--max-old-space-size=${HEAP_MB}` })
   const load = startLoad()
   const failures: string[] = []
   const samples: Sample[] = []
