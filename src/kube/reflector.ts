@@ -17,8 +17,12 @@ export interface ReflectorOptions<T> {
   readonly client: KubeClient
   /** Of the collection, such as `/api/v1/namespaces`. */
   readonly path: string
+  /** Only objects with these labels, such as `app=web`. */
+  readonly labelSelector?: string
   /** What is kept of an object; undefined keeps nothing. Must not throw. */
   readonly keep: (object: JsonObject) => T | undefined
+  /** Called when what is kept of an object may have changed: it came, went, was written, or a list was taken anew. Must not throw. */
+  readonly onChange?: (change: Change<T>) => void
   readonly clock: Clock
   readonly log: Log
   /** 0 to 1, for jitter. */
@@ -27,6 +31,13 @@ export interface ReflectorOptions<T> {
   readonly quietMs?: number
   /** Longest wait between two attempts. */
   readonly maxWaitMs?: number
+}
+
+export interface Change<T> {
+  /** `namespace/name`, or `name` for what has no namespace. */
+  readonly key: string
+  readonly before: T | undefined
+  readonly after: T | undefined
 }
 
 export interface Reflector<T> {
@@ -57,6 +68,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, path, keep, clock, log } = options
   const quietMs = options.quietMs ?? QUIET_MS
   const maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS
+  const labels = options.labelSelector === undefined ? '' : `&labelSelector=${encodeURIComponent(options.labelSelector)}`
   const items = new Map<string, T>()
   const stopping = new AbortController()
   const first = Promise.withResolvers<void>()
@@ -71,6 +83,13 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     if (isSynced && ms > WORTH_SAYING_MS) log.warn('the copy is current again', { path, blindMs: Math.round(ms) })
   }
 
+  const put = (key: string, after: T | undefined): void => {
+    const before = items.get(key)
+    if (after === undefined) items.delete(key)
+    else items.set(key, after)
+    if (before !== undefined || after !== undefined) options.onChange?.({ key, before, after })
+  }
+
   /** @param fresh not from the API server's cache @returns the resourceVersion of the list */
   const list = async (fresh: boolean): Promise<string> => {
     const next = new Map<string, T>()
@@ -79,7 +98,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     do {
       // From the cache the server ignores a limit; a page after the first goes without a version.
       const query = page !== undefined ? `?limit=${PAGE}&continue=${encodeURIComponent(page)}` : fresh ? `?limit=${PAGE}` : '?resourceVersion=0'
-      const answer = await client.request(`${path}${query}`, { signal: stopping.signal })
+      const answer = await client.request(`${path}${query}${labels}`, { signal: stopping.signal })
       version = textAt(answer['metadata'], 'resourceVersion') ?? ''
       page = textAt(answer['metadata'], 'continue')
       for (const object of objectsAt(answer, 'items')) {
@@ -87,8 +106,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         if (kept !== undefined) next.set(keyOf(object), kept)
       }
     } while (page !== undefined && page !== '')
-    items.clear()
-    for (const [key, value] of next) items.set(key, value)
+    for (const key of items.keys()) if (!next.has(key)) put(key, undefined)
+    for (const [key, value] of next) put(key, value)
     return version
   }
 
@@ -96,7 +115,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const follow = async (from: string): Promise<string | undefined> => {
     let version = from
     const seconds = WATCH_SECONDS + Math.floor(options.random() * WATCH_JITTER_SECONDS)
-    const query = `?watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${encodeURIComponent(version)}`
+    const query = `?watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${encodeURIComponent(version)}${labels}`
     for await (const event of client.watch(`${path}${query}`, { quietMs, signal: stopping.signal, onOpen: see })) {
       const object = objectAt(event, 'object')
       const type = event['type']
@@ -106,12 +125,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         throw new KubeError(code, textAt(object, 'reason') ?? '', `the watch ends with ${code}: ${textAt(object, 'message') ?? ''}`)
       }
       version = textAt(object['metadata'], 'resourceVersion') ?? version
-      if (type === 'DELETED') items.delete(keyOf(object))
-      else if (type === 'ADDED' || type === 'MODIFIED') {
-        const kept = keep(object)
-        if (kept === undefined) items.delete(keyOf(object))
-        else items.set(keyOf(object), kept)
-      }
+      if (type === 'DELETED') put(keyOf(object), undefined)
+      else if (type === 'ADDED' || type === 'MODIFIED') put(keyOf(object), keep(object))
       resume = version
     }
     return version
