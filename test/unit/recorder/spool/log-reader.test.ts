@@ -120,7 +120,7 @@ describe('openLogReader()', () => {
         expect(items.filter(item => typeof item === 'string')).to.deep.equal(untouched)
         expect(items.at(-1)).to.have.property('kind', 'end')
       }),
-      { numRuns: 300 },
+      fuzzRuns,
     )
   })
 
