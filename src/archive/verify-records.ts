@@ -179,7 +179,9 @@ export function indexProblem(index: MemberIndex, facts: MemberFacts): string | u
   if (facts.writers.size !== 1 || !facts.writers.has(index.writer)) return 'its index names another writer'
   if (index.firstSeq !== facts.first || index.lastSeq !== facts.last || index.frames !== facts.frames) return 'its index names other frames'
   if (index.sessions === 'any') return undefined
-  const same = index.sessions.length === facts.sessions.size && index.sessions.every(session => facts.sessions.has(session))
+  const named = new Set(index.sessions)
+  // Each once: one that stands twice would make up for one that is hidden.
+  const same = named.size === index.sessions.length && named.size === facts.sessions.size && index.sessions.every(session => facts.sessions.has(session))
   return same ? undefined : 'its index names other sessions'
 }
 

@@ -122,6 +122,12 @@ describe('verify()', () => {
     expect((await check()).verdict).to.equal('incomplete')
   })
 
+  it('finds an index that names one session twice in place of another', async () => {
+    const two = [...story.slice(0, -1), frameLine(WRITER, story.length - 1, { kind: 'session.start', session: 'hidden', basis: 'idle', server: { name: 'x', url: 'http://x' } })]
+    await writeFileIn(folder, 'a.jsonl.gz', segmentMember(WRITER, two, { index: { sessions: ['session-one', 'session-one'] } }))
+    expect((await check()).findings[0]).to.include({ reason: 'index' })
+  })
+
   it('finds an index that hides a session', async () => {
     await writeFileIn(folder, 'a.jsonl.gz', segmentMember(WRITER, story, { index: { sessions: ['session-0ne'] } }))
     const report = await check()
