@@ -18,6 +18,7 @@ import type { Cluster } from '../../src/kube/cluster.ts'
 import { createAuthority } from './certificate.ts'
 import type { Authority } from './certificate.ts'
 import { settings } from './golden-pods.ts'
+import { createNamespace } from './kube-apiserver.ts'
 import { closeAtTheEnd } from './leftovers.ts'
 
 export interface WebhookUnderTest extends Webhook {
@@ -86,6 +87,19 @@ export async function putConfiguration(client: KubeClient, collection: string, c
 function pointedAt(webhook: JsonObject, port: number, authority: Authority): JsonObject {
   const path = textAt(objectAt(objectAt(webhook, 'clientConfig'), 'service'), 'path') ?? ''
   return { ...webhook, clientConfig: { url: `https://127.0.0.1:${port}${path}`, caBundle: Buffer.from(authority.cert).toString('base64') } }
+}
+
+/** The cluster as the injector sees it with nothing but the role that is shipped. */
+export async function asInjector({ cluster, client }: { readonly cluster: Cluster; readonly client: KubeClient }): Promise<Cluster> {
+  await createNamespace(client, 'steno-system')
+  const list = load(await readFile(new URL('../../webhooks/role.yaml', import.meta.url), 'utf8')) as JsonObject
+  const [account, role, binding] = objectsAt(list, 'items')
+  await client.request('/api/v1/namespaces/steno-system/serviceaccounts', { method: 'POST', body: account ?? {} })
+  await client.request('/apis/rbac.authorization.k8s.io/v1/clusterroles', { method: 'POST', body: role ?? {} })
+  await client.request('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', { method: 'POST', body: binding ?? {} })
+  const answer = await client.request('/api/v1/namespaces/steno-system/serviceaccounts/steno-injector/token', { method: 'POST', body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} } })
+  const token = textAt(objectAt(answer, 'status'), 'token')
+  return { ...cluster, token: async () => token }
 }
 
 /** What an API server adds to any pod by itself, taken out, so that two pods can be compared. */

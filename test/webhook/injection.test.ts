@@ -10,7 +10,7 @@ import { podCases, policyOf } from '../support/golden-pods.ts'
 import type { PodCase } from '../support/golden-pods.ts'
 import { createNamespace, createNode, installCrd, kubeAssets, nameOf, startApiServer, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { installWebhooks, startWebhookFor, withoutDefaults } from '../support/webhook.ts'
+import { asInjector, installWebhooks, startWebhookFor, withoutDefaults } from '../support/webhook.ts'
 import type { WebhookUnderTest } from '../support/webhook.ts'
 
 /** Not for an API server as it is here: shapes it refuses, nodes that it does not have. */
@@ -29,7 +29,7 @@ describe('injection, through a real API server', function () {
     server = await startApiServer(assets)
     await installCrd(server.client)
     await createNode(server.client, 'node-a', 'v1.34.4')
-    webhook = await startWebhookFor(server.cluster)
+    webhook = await startWebhookFor(await asInjector(server))
     await webhook.synced
     await installWebhooks(server.client, webhook)
     await until(async () => await isAsked('warm-up'))
