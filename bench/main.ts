@@ -1,11 +1,12 @@
-/** `npm run bench -- record|ship|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
+/** `npm run bench -- record|ship|inject|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
 
 import { runCompareBench } from './compare.ts'
+import { runInjectBench } from './inject.ts'
 import { runReadBench } from './read.ts'
 import { runRecordBench } from './record.ts'
 import { runShipBench } from './ship.ts'
 
-const USAGE = 'usage: npm run bench -- record|ship|compare|read [--json] [--quick]'
+const USAGE = 'usage: npm run bench -- record|ship|inject|compare|read [--json] [--quick]'
 
 const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, compare: runCompareBench, read: runReadBench }
 
