@@ -8,7 +8,7 @@ import { runShipBench } from './ship.ts'
 
 const USAGE = 'usage: npm run bench -- record|ship|inject|compare|read [--json] [--quick]'
 
-const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, compare: runCompareBench, read: runReadBench }
+const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, inject: runInjectBench, compare: runCompareBench, read: runReadBench }
 
 const args = process.argv.slice(2)
 const flags = args.filter(arg => arg.startsWith('--'))

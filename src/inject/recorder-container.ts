@@ -96,7 +96,7 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
     `--spool=${SPOOL_PATH}/spool`,
     `--spool-max=${settings.spoolMib}Mi`,
     `--on-failure=${policy.onFailure.toLowerCase()}`,
-    ...(policy.durability === 'OffPod' ? ['--durability=off-pod'] : []),
+    `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
     ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
   ]
 }

@@ -4,7 +4,10 @@ import { join } from 'node:path'
 
 import { expect } from 'chai'
 
+import { decide } from '../../src/inject/decide.ts'
+import { objectsAt } from '../../src/policy/json.ts'
 import { steno } from '../support/cli.ts'
+import { podCases } from '../support/golden-pods.ts'
 import { freePort } from '../support/kube-apiserver.ts'
 import { call, httpUpstream, readRecorded, result } from '../support/recorder.ts'
 
@@ -53,6 +56,21 @@ describe('steno record', () => {
     expect(recorded.of('session.start').map(({ server }) => server.name).toSorted()).to.deep.equal(servers.map(({ port }) => `weather:${port}`).toSorted())
     expect(new Set(recorded.of('session.start').map(({ session }) => session))).to.have.property('size', 2)
     expect(recorded.of('exchange.start').map(({ exchange }) => exchange)).to.deep.equal([0, 1])
+  })
+
+  it('takes every argument that the injector gives it', async () => {
+    const seen = new Set<string>()
+    for (const { input } of podCases()) {
+      const { pod } = decide(input)
+      const container = ['containers', 'initContainers'].flatMap(list => objectsAt(pod['spec'], list)).find(each => each['name'] === 'steno-recorder')
+      const args = Array.isArray(container?.['args']) ? container['args'].map(String) : []
+      if (args.length === 0 || seen.has(args.join(' '))) continue
+      seen.add(args.join(' '))
+      // One wrong port is the first that is found wrong once all flags are known.
+      const run = await steno([...args, '--port=none'])
+      expect(run.err).to.match(/--port must be LISTEN=APP/)
+    }
+    expect(seen).to.have.property('size').greaterThan(10)
   })
 
   it('refuses ports that are none', async () => {
