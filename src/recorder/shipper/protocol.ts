@@ -3,12 +3,12 @@
 import type { SinkConfig } from '../../sink/create-sink.ts'
 import type { LogPlace } from './writer-stream.ts'
 
-/** Shared counters: how far the live log is durable, and whether the worker sleeps. */
+/** Shared numbers: how far the live log is durable, and when the worker wants to be woken. */
 export const SHARED_BYTES = 16
 /** `file << 40 | offset` of the durable end. */
 export const DURABLE = 0
-/** 1 while the worker waits to be woken. */
-export const SLEEPING = 1
+/** The durable end, likewise, from which on the worker wants to be woken; 0 while it is awake. */
+export const WAKE_AT = 1
 
 const FILE_SHIFT = 40n
 const OFFSET_MASK = (1n << FILE_SHIFT) - 1n

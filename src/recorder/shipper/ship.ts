@@ -13,7 +13,7 @@ import { createOrders } from './orders.ts'
 import type { Orders } from './orders.ts'
 import { createOutbox, MAX_RETRY_MS } from './outbox.ts'
 import type { Outbox } from './outbox.ts'
-import { DURABLE, SLEEPING, unpackPlace } from './protocol.ts'
+import { DURABLE, unpackPlace, WAKE_AT } from './protocol.ts'
 import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
 import { createQuarantine } from './quarantine.ts'
 import { openWriterStream } from './writer-stream.ts'
@@ -34,6 +34,9 @@ const DECLARE_MS = 2_000
 /** A segment of this size goes out after a part of the linger: Firehose bills 5 KiB a record at least, which is then no more than a twentieth. */
 const WORTHWHILE_BYTES = 100 * 1024
 const EAGER = 4
+/** Lines that wait for others anyway are read so many bytes at a time: to wake a thread for each of them costs more than to read it. */
+const READ_AT_ONCE_BYTES = 64n * 1024n
+const NEVER = 2n ** 62n
 
 interface Streams {
   readonly live: WriterStream
@@ -129,15 +132,16 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier, sent }: Stre
     }
     return earlier.length > 0 && result !== 'full'
   }
-  /** Sleeps until more is durable than `read`, something was accepted, or a line has waited for long enough. */
+  /** Sleeps until enough is durable beyond `read`, something was accepted, or a line has waited for long enough. */
   const rest = async (read: bigint, full: boolean): Promise<void> => {
     const dueMs = live.oldestMs === undefined ? undefined : live.oldestMs + (live.pendingBytes >= WORTHWHILE_BYTES ? lingerMs / EAGER : lingerMs)
     const waitMs = dueMs === undefined || dueMs <= clock.monotonic() ? MAX_RETRY_MS : dueMs - clock.monotonic()
     const ms = sent.length > 0 && !mayForget() ? Math.min(waitMs, Math.max(0, declaredMs - clock.monotonic())) : waitMs
-    Atomics.store(shared, SLEEPING, 1n)
-    // Something may have become durable since it was read, before the flag stood: then nobody will wake us.
-    if (Atomics.load(shared, DURABLE) === read || full) await orders.sleep(ms)
-    Atomics.store(shared, SLEEPING, 0n)
+    const wakeAt = full ? NEVER : read + (live.oldestMs === undefined || lingerMs === 0 ? 1n : READ_AT_ONCE_BYTES)
+    Atomics.store(shared, WAKE_AT, wakeAt)
+    // Something may have become durable since it was read, before the number stood: then nobody will wake us.
+    if (Atomics.load(shared, DURABLE) < wakeAt) await orders.sleep(ms)
+    Atomics.store(shared, WAKE_AT, 0n)
   }
 
   for (let told = -1n; ; ) {

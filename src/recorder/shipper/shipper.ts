@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { errorCode } from '../../platform/error-code.ts'
 import type { Log } from '../../platform/log.ts'
-import { DURABLE, packPlace, SHARED_BYTES, SLEEPING } from './protocol.ts'
+import { DURABLE, packPlace, SHARED_BYTES, WAKE_AT } from './protocol.ts'
 import type { FromWorker, ShipperData, ToWorker } from './protocol.ts'
 import type { LogPlace } from './writer-stream.ts'
 
@@ -142,7 +142,7 @@ export function startShipper(options: ShipperOptions): Shipper {
   const run = (): void => {
     clearTimeout(starting)
     starting = undefined
-    Atomics.store(shared, SLEEPING, 0n)
+    Atomics.store(shared, WAKE_AT, 0n)
     const data: ShipperData = { ...config, shared: buffer }
     const started = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'shipper' })
     worker = started
@@ -171,9 +171,14 @@ export function startShipper(options: ShipperOptions): Shipper {
 
   return {
     durable: place => {
-      Atomics.store(shared, DURABLE, packPlace(place))
-      if (worker === undefined) runIn(START_MS)
-      else if (Atomics.compareExchange(shared, SLEEPING, 1n, 0n) === 1n) tell({ type: 'wake' })
+      const durable = packPlace(place)
+      Atomics.store(shared, DURABLE, durable)
+      if (worker === undefined) {
+        runIn(START_MS)
+        return
+      }
+      const wakeAt = Atomics.load(shared, WAKE_AT)
+      if (wakeAt !== 0n && durable >= wakeAt && Atomics.compareExchange(shared, WAKE_AT, wakeAt, 0n) === wakeAt) tell({ type: 'wake' })
     },
     close: async deadlineMs => {
       if (worker === undefined) run()
