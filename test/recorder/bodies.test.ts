@@ -100,6 +100,12 @@ describe('recorded bodies', () => {
     expect(frame?.duplicateKeys).to.include.members(['params'])
   })
 
+  it('keeps the white space around a message', async () => {
+    const [asked, answered] = [`\r\n  ${call(1, 'x', { requestState: 5 })}\t\n`, `${result(1)}\n`]
+    const { recorded } = await exchange([{ body: asked }], [{ body: answered }])
+    expect(recorded.of('mcp').map(frame => [frame.body, frame.bytes, frame.rpcId])).to.deep.equal([[asked, asked.length, 1], [answered, answered.length, 1]])
+  })
+
   it('records every message of a batch, also with nonsense in it', async () => {
     const parts = [call(1), '{"jsonrpc":"2.0","method":"notifications/initialized"}', '7', call('b')]
     const { recorded } = await exchange([{ body: `[ ${parts.join(' , ')} ]` }], [{ body: `[${result('b')},${result(1)}]` }])

@@ -145,7 +145,7 @@ describe('recorded sessions', () => {
     answer = (_req, res) => res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end(`data: {"requestState":"${state}"`)
     const inner = `{"requestState":"${state}"}`
     const elsewhere = [`{"jsonrpc":"2.0","id":1,"method":"m","params":${inner},"params":{}}`, `{"jsonrpc":"2.0","id":1,"result":{"task":${inner}}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":${inner}}}`, `{"jsonrpc":"2.0","id":1,"method":"m","params":[${inner}],"requestState":"${state}"}`]
-    const bodies: (string | Uint8Array<ArrayBuffer>)[] = [...elsewhere, json.slice(0, -1), `\ufeff${json}`, json.replace('jsonrpc', 'rpc'), json.replace('State', '\\u0053tate'), `[${json},{"requestState":"${state}"}]`, new Uint8Array([...Buffer.from(json.slice(0, -2)), 0xff, 0xfe])]
+    const bodies: (string | Uint8Array<ArrayBuffer>)[] = [...elsewhere, `\n ${json} \n`, json.slice(0, -1), `\ufeff${json}`, json.replace('jsonrpc', 'rpc'), json.replace('State', '\\u0053tate'), `[${json},{"requestState":"${state}"}]`, new Uint8Array([...Buffer.from(json.slice(0, -2)), 0xff, 0xfe])]
     for (const body of bodies) await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })).arrayBuffer()
     for (const [encoding, pack] of [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync], ['deflate', deflateSync]] as const) {
       await (await fetch(recorder.url, { method: 'POST', headers: { 'Content-Encoding': encoding }, body: new Uint8Array(pack(Buffer.from(json))) })).arrayBuffer()

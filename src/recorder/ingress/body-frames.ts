@@ -46,7 +46,7 @@ export function recordWhole(context: BodyContext, bytes: Uint8Array, scanned: Re
   if (bytes.length === 0) return
   const { text, scan } = scanned
   if (text !== undefined && scan?.ok === true) {
-    scan.messages.forEach((message, index) => recordMessage(context, text, message, { batch: scan.batch ? index : undefined, whole: scan.messages.length === 1 ? bytes.length : undefined, event }))
+    scan.messages.forEach((message, index) => recordMessage(context, text, message, { batch: scan.batch ? index : undefined, whole: scan.batch ? undefined : bytes.length, event }))
     return
   }
   const reason = text === undefined ? 'invalid-utf8' : scan?.ok === false && /json/i.test(context.contentType ?? '') ? scan.reason : undefined
@@ -60,15 +60,17 @@ export function recordWhole(context: BodyContext, bytes: Uint8Array, scanned: Re
 }
 
 function recordMessage(context: BodyContext, text: string, message: Message, where: { batch: number | undefined; whole: number | undefined; event: SseMark | undefined }): void {
-  const source = message.start === 0 && message.end === text.length ? text : text.slice(message.start, message.end)
+  // A message that is alone is kept with what stands around it: white space, as some servers write a line's end.
+  const from = where.whole === undefined ? message.start : 0
+  const source = where.whole === undefined ? text.slice(message.start, message.end) : text
   const bytes = where.whole ?? Buffer.byteLength(source)
   let body: string
   let masked: Masked[] | undefined
   const links: Link[] = []
   if (message.requestState !== undefined) {
     const { value, path } = message.requestState
-    const start = message.requestState.start - message.start
-    const end = message.requestState.end - message.start
+    const start = message.requestState.start - from
+    const end = message.requestState.end - from
     const hmac = context.keyedHash(value)
     body = `${maskLoose(source.slice(0, start))}"steno:hmac:${hmac}"${maskLoose(source.slice(end))}`
     masked = [{ path, bytes: Buffer.byteLength(value), hmac }]
