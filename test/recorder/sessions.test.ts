@@ -152,7 +152,7 @@ describe('recorded sessions', () => {
     }
     const recorded = await recorder.stop()
     for (const frame of recorded.frames) expect(recorded.bodyOf(frame).toString('latin1')).not.to.include(state)
-    expect(recorded.of('mcp').filter(frame => frame.name === 'x')).to.have.length(6)
+    expect(recorded.of('mcp').filter(frame => frame.name === 'x')).to.have.length(7)
   })
 
   it('masks requestState in bodies too large to hold', async () => {
