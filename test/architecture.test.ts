@@ -24,8 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   platform: ['errors'],
   errors: [],
 }
-/** A command that starts a role: the embedded default, and the webhook. */
-const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'] }
+/** A command that starts a role: the embedded default, the webhook, the operator. */
+const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'], 'src/cli/operate.ts': ['operator'] }
 const PURE = ['record', 'policy', 'inject', 'errors']
 
 /** `src/record/frame.ts` → `record`, `src/errors.ts` → `errors`. */
@@ -55,6 +55,14 @@ describe('architecture', () => {
     const wrong = files
       .filter(file => PURE.includes(partOf(file)))
       .flatMap(file => importsOf(root, file).filter(({ relative }) => !relative).map(({ target }) => `${file} imports ${target}`))
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('what operators decide imports no package, no Node module and no shell', () => {
+    const decisions = files.filter(file => /^src\/operator\/(?:[^/]+\/decide|marks)\.ts$/.test(file))
+    expect(decisions).to.not.be.empty
+    const pure = (target: string): boolean => PURE.includes(partOf(target)) || target === 'src/kube/conditions.ts' || decisions.includes(target)
+    const wrong = decisions.flatMap(file => importsOf(root, file).filter(each => !each.typeOnly && !(each.relative && pure(each.target))).map(({ target }) => `${file} imports ${target}`))
     expect(wrong).to.deep.equal([])
   })
 

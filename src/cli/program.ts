@@ -16,6 +16,7 @@ import type { OutputOptions } from './output.ts'
 import type { ExportOptions } from './export.ts'
 import type { FrameOptions } from './frame.ts'
 import type { InjectOptions } from './inject.ts'
+import type { OperateOptions } from './operate.ts'
 import type { PlayOptions } from './play.ts'
 import type { RecordOptions } from './record.ts'
 import type { ShowOptions } from './show.ts'
@@ -167,6 +168,15 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--namespace <file>', 'the namespace with its labels, for --dry-run')
     .option('--node-minor <number>', 'minor version of the oldest node, for --dry-run', '34')
     .action(async (options: InjectOptions) => done(await (await import('./inject.ts')).runInject(options, io)))
+  program
+    .command('operate')
+    .description('the operator: gives each session policy what it needs in the cluster, and says in its status what is true')
+    .option('--namespace <name>', 'namespace of the installation, where the lease is kept', 'steno-system')
+    .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
+    .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
+    .option('--drain <time>', 'how long work under way may go on when told to stop', '20s')
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .action(async (options: OperateOptions) => done(await (await import('./operate.ts')).runOperate(options, io)))
 }
 
 function withSourceFlags(command: Command): Command {

@@ -1,12 +1,13 @@
 /** What decisions need to know of the cluster: namespaces, policies, the versions of nodes. From memory; the API server is asked only about a namespace that is not known yet. */
 
+import { kubeletMinor, namespaceFacts } from '../inject/cluster-facts.ts'
 import type { NamespaceFacts } from '../inject/decide.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { createReflector } from '../kube/reflector.ts'
 import type { Reflector } from '../kube/reflector.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import { objectAt, objectsAt, textAt, textsAt } from '../policy/json.ts'
+import { objectsAt, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import { problemText } from '../policy/problem.ts'
@@ -80,16 +81,4 @@ export function createClusterView(options: ClusterViewOptions): ClusterView {
       return { namespaces: namespaces.blindMs, policies: policies.blindMs, nodes: nodes.blindMs }
     },
   }
-}
-
-function namespaceFacts(object: JsonObject): NamespaceFacts {
-  return { name: textAt(object['metadata'], 'name') ?? '', labels: textsAt(object['metadata'], 'labels'), annotations: textsAt(object['metadata'], 'annotations') }
-}
-
-/** `v1.34.4-eks-1a2b` → 34. Pods that are recorded never land on a Windows node. */
-function kubeletMinor(object: JsonObject): number | undefined {
-  if (textsAt(object['metadata'], 'labels')['kubernetes.io/os'] === 'windows') return undefined
-  const version = textAt(objectAt(objectAt(object, 'status'), 'nodeInfo'), 'kubeletVersion')
-  const minor = /^v1\.(\d+)/.exec(version ?? '')?.[1]
-  return minor === undefined ? undefined : Number(minor)
 }

@@ -162,9 +162,13 @@ export async function installCrd(client: KubeClient): Promise<void> {
   })
 }
 
-/** Asks until it is so. The test's own time-out ends it. */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await wait(20)
+/** Asks until it is so. The test's own time-out ends it, or `ms`. */
+export async function until(isSo: () => Promise<boolean>, ms = Infinity): Promise<void> {
+  const deadline = performance.now() + ms
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(`not so within ${ms} ms`)
+    await wait(20)
+  }
 }
 
 /** A namespace with the service account that pods need; the controller that makes it is not there. */

@@ -1,0 +1,149 @@
+/**
+ * The operator as one thing. Every replica keeps its copy of the cluster; the one that holds the lease acts.
+ * States: starting → standby → leading → stopping → stopped. Losing the lease cannot be survived: whoever started this ends the process then.
+ */
+
+import { createHash, randomUUID } from 'node:crypto'
+
+import { KubeError } from '../kube/client.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { lead } from '../kube/election.ts'
+import type { ElectionOptions, Leadership } from '../kube/election.ts'
+import { createEventRecorder } from '../kube/events.ts'
+import { createWorkQueue } from '../kube/work-queue.ts'
+import type { WorkQueue } from '../kube/work-queue.ts'
+import { createAdminServer } from '../platform/admin-server.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Log } from '../platform/log.ts'
+import { createClusterCopy } from './cluster-copy.ts'
+import type { ClusterCopyOptions, OwnKind } from './cluster-copy.ts'
+import { compileController } from './compile/controller.ts'
+import { CONDITION as POLICY_READY } from './compile/decide.ts'
+import type { Controller, ControllerDeps } from './controller.ts'
+import { createOperatorMetrics } from './metrics.ts'
+import type { OperatorMetrics } from './metrics.ts'
+import { readyController } from './ready/controller.ts'
+
+export interface OperatorOptions {
+  readonly admin: { readonly host: string; readonly port: number }
+  readonly client: KubeClient
+  /** Of the installation: the lease is in it. */
+  readonly namespace: string
+  /** Name of this replica. */
+  readonly instance: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly random: () => number
+  readonly reflector?: Pick<ClusterCopyOptions, 'quietMs' | 'maxWaitMs'>
+  readonly election?: Pick<ElectionOptions, 'leaseMs' | 'renewMs' | 'retryMs'>
+  /** How long work that is under way may go on when told to stop. */
+  readonly drainMs?: number
+}
+
+export interface Operator {
+  readonly adminPort: number
+  /** Resolves when this replica acts. */
+  readonly leading: Promise<void>
+  /** Resolves with the reason when leadership was lost: the process must end. */
+  readonly lost: Promise<string>
+  stop(): Promise<void>
+}
+
+/** Whose changes concern which controller. A change of a policy concerns all. */
+const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile' }
+/** Everything is looked at again so often, without a list, and not at the same moment. */
+const RESYNC_MS = 10 * 3_600_000
+const RESYNC_JITTER = 0.1
+
+/** Rejects with `listen.failed`. */
+export async function startOperator(options: OperatorOptions): Promise<Operator> {
+  const { clock, log, namespace, instance, random } = options
+  let state: 'starting' | 'standby' | 'leading' | 'stopping' | 'stopped' = 'starting'
+  const metrics = createOperatorMetrics()
+  const client = counted(options.client, metrics)
+  const queues = new Map<string, WorkQueue>()
+  const addToAll = (key: string): void => queues.forEach(queue => queue.add(key))
+  const copy = createClusterCopy({
+    client,
+    clock,
+    log,
+    random,
+    ...options.reflector,
+    changes: { policy: addToAll, own: (kind, key) => queues.get(OWNERS[kind])?.add(key) },
+  })
+  const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
+  const deps: ControllerDeps = { client, copy, events, clock, digest: text => createHash('sha256').update(text).digest('hex').slice(0, 16) }
+  const controllers: readonly Controller[] = [compileController(deps), readyController(deps, [POLICY_READY])]
+  for (const { name, reconcile } of controllers) {
+    const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs: number }> => {
+      const { againMs } = await reconcile(key, signal)
+      return { againMs: againMs ?? RESYNC_MS * (1 + RESYNC_JITTER * (2 * random() - 1)) }
+    }
+    queues.set(name, createWorkQueue({ name, reconcile: again, clock, log, random, metrics, ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }) }))
+  }
+  metrics.observe({ queues: () => [...queues], leading: () => state === 'leading', blindMs: () => copy.blindMs })
+  const admin = createAdminServer({
+    ...options.admin,
+    metrics,
+    ready: () => {
+      if (state === 'stopping' || state === 'stopped') return { ready: false, reason: 'stopping' }
+      return copy.isSynced ? { ready: true, reason: state } : { ready: false, reason: 'the cluster is being read' }
+    },
+  })
+  const { port: adminPort } = await admin.start()
+
+  const stopping = new AbortController()
+  const lost = Promise.withResolvers<string>()
+  const leading = Promise.withResolvers<void>()
+  let leadership: Leadership | undefined
+  const act = async (): Promise<void> => {
+    await Promise.race([copy.synced, aborted(stopping.signal)])
+    if (stopping.signal.aborted) return
+    state = 'standby'
+    leadership = await lead({ client, namespace, name: 'steno-operator', identity: `${instance}_${randomUUID()}`, clock, log, random, ...options.election }, stopping.signal)
+    state = 'leading'
+    void leadership.lost.then(lost.resolve)
+    for (const queue of queues.values()) queue.start()
+    leading.resolve()
+  }
+  copy.start()
+  const acting = act().catch((error: unknown) => {
+    if (!stopping.signal.aborted) lost.resolve(error instanceof Error ? error.message : String(error))
+  })
+  const stop = async (): Promise<void> => {
+    state = 'stopping'
+    stopping.abort()
+    await acting
+    await Promise.all([...queues.values()].map(async queue => await queue.stop()))
+    // Only now: whoever leads next must not meet our work under way.
+    await leadership?.release()
+    await copy.stop()
+    await events.close()
+    await admin.stop()
+    state = 'stopped'
+  }
+  let stopped: Promise<void> | undefined
+  return { adminPort, leading: leading.promise, lost: lost.promise, stop: () => (stopped ??= stop()) }
+}
+
+function counted(client: KubeClient, metrics: OperatorMetrics): KubeClient {
+  return {
+    ...client,
+    request: async (path, options) => {
+      const method = options?.method ?? 'GET'
+      try {
+        const answer = await client.request(path, options)
+        metrics.requested(method, 200)
+        return answer
+      } catch (error) {
+        metrics.requested(method, error instanceof KubeError ? error.status : 0)
+        throw error
+      }
+    },
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
