@@ -1,0 +1,74 @@
+{{- define "steno.labels" -}}
+app.kubernetes.io/name: steno
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "steno.injector.selector" -}}
+app.kubernetes.io/name: steno
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: injector
+{{- end }}
+
+{{- define "steno.injector.labels" -}}
+{{ include "steno.labels" . }}
+app.kubernetes.io/component: injector
+{{- end }}
+
+{{- define "steno.image" -}}
+{{- $repository := required "image.repository is needed: the image of steno" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{ $repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- define "steno.injector.config" -}}
+{{- if not .Values.recorder.sink }}{{ fail "recorder.sink is needed: {firehose: {stream, region}} or {claim}" }}{{ end -}}
+image: {{ include "steno.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+namespace: {{ .Release.Namespace }}
+sink: {{ toJson .Values.recorder.sink }}
+{{- with .Values.recorder.roleArn }}
+roleArn: {{ . }}
+{{- end }}
+cpu: {{ .Values.recorder.cpu | quote }}
+guaranteedCpu: {{ .Values.recorder.guaranteedCpu | quote }}
+memoryMib: {{ int .Values.recorder.memoryMib }}
+spoolMib: {{ int .Values.recorder.spoolMib }}
+{{- end }}
+
+{{- define "steno.injector.secretName" -}}
+{{- if eq .Values.injector.certificates.mode "provided" -}}
+{{ required "injector.certificates.secretName is needed with mode provided" .Values.injector.certificates.secretName }}
+{{- else -}}
+steno-injector-tls
+{{- end -}}
+{{- end }}
+
+{{/* A configuration of webhooks/, for this namespace. Takes a list of the file and the root. */}}
+{{- define "steno.webhooks" -}}
+{{- $root := index . 1 -}}
+{{- $certificates := $root.Values.injector.certificates -}}
+{{- $configuration := $root.Files.Get (index . 0) | fromYaml -}}
+{{- $_ := set $configuration.metadata "labels" (include "steno.injector.labels" $root | fromYaml) -}}
+{{- if eq $certificates.mode "certManager" -}}
+{{- $_ := set $configuration.metadata "annotations" (dict "cert-manager.io/inject-ca-from" (printf "%s/steno-injector" $root.Release.Namespace)) -}}
+{{- end -}}
+{{- range $webhook := $configuration.webhooks -}}
+{{- $_ := set $webhook "timeoutSeconds" (int $root.Values.injector.timeoutSeconds) -}}
+{{- $_ := set $webhook.clientConfig.service "namespace" $root.Release.Namespace -}}
+{{- if eq $certificates.mode "provided" -}}
+{{- $_ := set $webhook.clientConfig "caBundle" (required "injector.certificates.caBundle is needed with mode provided" $certificates.caBundle | b64enc) -}}
+{{- end -}}
+{{- range $expression := dig "namespaceSelector" "matchExpressions" (list) $webhook -}}
+{{- if eq $expression.key "kubernetes.io/metadata.name" -}}
+{{- $_ := set $expression "values" (concat (without $expression.values "steno-system") (list $root.Release.Namespace) $root.Values.injector.excludedNamespaces | uniq) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $configuration }}
+{{- end }}

@@ -1,0 +1,172 @@
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { expect } from 'chai'
+import { dump, load } from 'js-yaml'
+
+import { KubeError } from '../../src/kube/client.ts'
+import { isObject, objectAt, objectsAt, textAt, textsAt } from '../../src/policy/json.ts'
+import type { Json, JsonObject } from '../../src/policy/json.ts'
+import { steno } from '../support/cli.ts'
+import { expectGolden } from '../support/golden.ts'
+import { CHART, findHelm, objectsOf, render } from '../support/helm.ts'
+import type { Helm } from '../support/helm.ts'
+import { createNamespace, kubeAssets, nameOf, startApiServer } from '../support/kube-apiserver.ts'
+import type { ApiServer } from '../support/kube-apiserver.ts'
+
+const VALUES = readdirSync(join(CHART, 'ci'))
+/** Of operators that are not there. */
+const FOREIGN = ['cert-manager.io/v1', 'monitoring.coreos.com/v1']
+const COLLECTIONS: Readonly<Record<string, string>> = {
+  ClusterRole: 'clusterroles',
+  ClusterRoleBinding: 'clusterrolebindings',
+  ConfigMap: 'configmaps',
+  CustomResourceDefinition: 'customresourcedefinitions',
+  Deployment: 'deployments',
+  MutatingWebhookConfiguration: 'mutatingwebhookconfigurations',
+  NetworkPolicy: 'networkpolicies',
+  PodDisruptionBudget: 'poddisruptionbudgets',
+  Role: 'roles',
+  RoleBinding: 'rolebindings',
+  Secret: 'secrets',
+  Service: 'services',
+  ServiceAccount: 'serviceaccounts',
+  ValidatingWebhookConfiguration: 'validatingwebhookconfigurations',
+}
+
+describe('the chart', function () {
+  this.timeout(120_000)
+  let helm: Helm
+  before(function () {
+    const found = findHelm()
+    if (found === undefined) return this.skip()
+    helm = found
+  })
+
+  for (const values of VALUES) {
+    it(`passes helm lint with ${values}`, () => {
+      expect(helm.run(['lint', CHART, '--strict', '--values', join(CHART, 'ci', values)])).to.include('0 chart(s) failed')
+    })
+
+    it(`makes of ${values} what is kept`, () => {
+      // The definition of policies is compared below.
+      const objects = objectsOf(render(helm, values)).filter(each => each['kind'] !== 'CustomResourceDefinition')
+      expectGolden(`chart/${values}`, objects.map(each => `---\n${dump(each, { lineWidth: -1, noRefs: true })}`).join(''))
+    })
+  }
+
+  it('ships crds/ and webhooks/ as they are', () => {
+    const objects = objectsOf(render(helm, 'cert-manager-values.yaml', '--namespace', 'steno-system'))
+    const folder = (name: string): readonly JsonObject[] => readdirSync(fileURLToPath(new URL(`../../${name}`, import.meta.url))).map(file => load(readFileSync(fileURLToPath(new URL(`../../${name}/${file}`, import.meta.url)), 'utf8'))).filter(isObject)
+    const kept = [...folder('crds'), ...folder('webhooks')].flatMap(each => (each['kind'] === 'List' ? objectsAt(each, 'items') : [each]))
+    expect(kept.map(each => each['kind'])).to.include.members(['CustomResourceDefinition', 'MutatingWebhookConfiguration', 'ValidatingWebhookConfiguration', 'ClusterRole'])
+    const plain = (object: JsonObject): Json => ({ ...object, metadata: Object.fromEntries(Object.entries(objectAt(object, 'metadata')).filter(([name]) => name === 'name' || name === 'namespace')) })
+    for (const object of kept) {
+      const shipped = objects.find(each => each['kind'] === object['kind'] && nameOf(each) === nameOf(object))
+      expect(plain(shipped ?? {}), `${String(object['kind'])} ${nameOf(object)}`).to.deep.equal(plain(object))
+    }
+  })
+
+  it('grants no wildcard', () => {
+    const rules = VALUES.flatMap(values => objectsOf(render(helm, values)).flatMap(each => objectsAt(each, 'rules').filter(() => each['kind'] === 'ClusterRole' || each['kind'] === 'Role')))
+    expect(rules).to.not.be.empty
+    expect(JSON.stringify(rules)).to.not.include('*')
+  })
+
+  for (const [what, set, says] of [
+    ['no image', 'image.repository=', 'image.repository is needed'],
+    ['no sink', 'recorder.sink=null', 'recorder.sink is needed'],
+    ['two sinks', 'recorder.sink.claim=recordings', 'maxProperties'],
+    ['a value that is not known', 'injector.replica=3', "additional properties 'replica' not allowed"],
+    ['no replica', 'injector.replicas=0', 'minimum'],
+    ['a digest that is none', 'image.digest=latest', 'does not match pattern'],
+    ['a Secret that is not named', 'injector.certificates.mode=provided', 'is needed with mode provided'],
+  ] as const) {
+    it(`refuses ${what}, and says so`, () => {
+      expect(() => render(helm, 'cert-manager-values.yaml', '--set', set)).to.throw(says)
+    })
+  }
+
+  it('gives the injector a configuration that it reads', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'chart-'))
+    try {
+      for (const values of VALUES) {
+        const config = objectsOf(render(helm, values)).find(each => each['kind'] === 'ConfigMap')
+        await writeFile(join(folder, 'config.yaml'), textAt(config?.['data'], 'config.yaml') ?? '')
+        await writeFile(join(folder, 'pod.yaml'), dump({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'server' }, spec: { containers: [{ name: 'server', image: 'x', ports: [{ name: 'mcp', containerPort: 8080 }] }] } }))
+        await writeFile(join(folder, 'policy.yaml'), dump({ apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', metadata: { name: 'tools', namespace: 'default' }, spec: { selector: {} } }))
+        const { code, out, err } = await steno(['inject', '--dry-run', '--config', join(folder, 'config.yaml'), '-f', join(folder, 'pod.yaml'), '--policy', join(folder, 'policy.yaml')])
+        expect(code, err).to.equal(0)
+        expect(out).to.include('image: registry.example/steno')
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
+  it('has alerts that Prometheus reads', async function () {
+    const rule = objectsOf(render(helm, 'cert-manager-values.yaml')).find(each => each['kind'] === 'PrometheusRule')
+    const folder = await mkdtemp(join(tmpdir(), 'chart-'))
+    try {
+      await writeFile(join(folder, 'rules.yaml'), dump(rule?.['spec']))
+      const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', join(folder, 'rules.yaml')], { encoding: 'utf8' })
+      if (error !== undefined && process.env['CI'] !== 'true') return this.skip()
+      expect(status, `${stdout}${stderr}`).to.equal(0)
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
+  describe('on a real API server', () => {
+    let server: ApiServer
+    before(async function () {
+      const assets = kubeAssets()
+      if (assets === undefined) return this.skip()
+      server = await startApiServer(assets)
+      await createNamespace(server.client, 'steno-system', { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } })
+    })
+    after(async () => await server?.stop())
+
+    const collectionOf = (object: JsonObject): string => {
+      const apiVersion = textAt(object, 'apiVersion') ?? ''
+      const namespace = textAt(object['metadata'], 'namespace')
+      return `/${apiVersion.includes('/') ? 'apis' : 'api'}/${apiVersion}${namespace === undefined ? '' : `/namespaces/${namespace}`}/${COLLECTIONS[textAt(object, 'kind') ?? ''] ?? 'unknown'}`
+    }
+
+    for (const values of VALUES) {
+      it(`every object of ${values} is taken in a strict dry run`, async () => {
+        const objects = objectsOf(render(helm, values)).filter(each => !FOREIGN.includes(textAt(each, 'apiVersion') ?? ''))
+        expect(objects.length).to.be.greaterThan(7)
+        for (const object of objects) {
+          const refusal = await server.client.request(`${collectionOf(object)}?dryRun=All&fieldValidation=Strict`, { method: 'POST', body: object }).catch((error: unknown) => error)
+          expect(refusal, `${String(object['kind'])} ${nameOf(object)}`).to.not.be.instanceOf(Error)
+        }
+      })
+    }
+
+    it('is installed, upgraded and uninstalled; policies stay', async () => {
+      const flags = ['--namespace', 'steno-system', '--kubeconfig', server.kubeconfig, '--values', join(CHART, 'ci', 'provided-values.yaml'), '--set', 'crds.install=true']
+      helm.run(['install', 'steno', CHART, ...flags])
+      const deployment = async (): Promise<JsonObject> => await server.client.request('/apis/apps/v1/namespaces/steno-system/deployments/steno-injector')
+      const before = await deployment()
+      // The pods of the injector live under the strictest level.
+      const template = objectAt(objectAt(before, 'spec'), 'template')
+      await server.client.request('/api/v1/namespaces/steno-system/pods?dryRun=All', { method: 'POST', body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'injector' }, spec: objectAt(template, 'spec') } })
+      // Policies of a namespace whose webhook does not answer yet are taken.
+      await createNamespace(server.client, 'team-a')
+      await server.client.request('/apis/steno.dev/v1alpha1/namespaces/team-a/sessionpolicies', { method: 'POST', body: { apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', metadata: { name: 'tools' }, spec: { selector: {} } } })
+
+      helm.run(['upgrade', 'steno', CHART, ...flags, '--set', 'recorder.spoolMib=1024'])
+      const checksum = (object: JsonObject): unknown => textsAt(objectAt(objectAt(object, 'spec'), 'template')['metadata'], 'annotations')['checksum/config']
+      expect(checksum(await deployment())).to.not.equal(checksum(before))
+
+      helm.run(['uninstall', 'steno', '--namespace', 'steno-system', '--kubeconfig', server.kubeconfig])
+      expect(await deployment().catch((error: unknown) => error)).to.be.instanceOf(KubeError).with.property('status', 404)
+      expect(nameOf(await server.client.request('/apis/steno.dev/v1alpha1/namespaces/team-a/sessionpolicies/tools'))).to.equal('tools')
+    })
+  })
+})
