@@ -22,8 +22,6 @@ export function gatedFs(): GatedFs {
   const broken = (): NodeJS.ErrnoException => Object.assign(new Error(`${failure}: broken by the test`), { code: failure })
   const fs: SpoolFs = {
     ...nodeSpoolFs,
-    // Only what is waited for can be held back.
-    writeNow: undefined,
     createLog: async (path, bytes) => {
       if (failure !== undefined) throw broken()
       return await nodeSpoolFs.createLog(path, bytes)

@@ -72,8 +72,6 @@ export function faultyFs(): FaultyFs {
   return {
     fs: {
       ...nodeSpoolFs,
-      // Only what is waited for can be held back.
-      writeNow: undefined,
       createLog: async (path, bytes) => {
         if (failingCreates !== undefined && failingCreates.left > 0) {
           failingCreates.left--

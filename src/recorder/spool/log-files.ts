@@ -8,7 +8,6 @@ import { StenoError } from '../../errors.ts'
 import { errorCode } from '../../platform/error-code.ts'
 import { encodeHeader, HEADER_BYTES } from './log-format.ts'
 import type { SpoolFs } from './spool-fs.ts'
-import { createSyncedWrite } from './synced-write.ts'
 
 export interface LogFilesOptions {
   readonly writer: string
@@ -51,7 +50,6 @@ interface OpenFile {
 
 export function createLogFiles(options: LogFilesOptions): LogFiles {
   const { fs, pathOf } = options
-  const writeAll = createSyncedWrite(options)
   let unused = 0
   let current: OpenFile | undefined
   let ahead: Promise<OpenFile> | undefined
@@ -82,6 +80,18 @@ export function createLogFiles(options: LogFilesOptions): LogFiles {
     await fs.close(finished.fd).catch(() => {})
     if (finished.offset === HEADER_BYTES) await fs.unlink(pathOf(finished.number)).catch(() => {})
   }
+  const writeAll = (fd: number, buffer: Buffer, length: number, position: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const from = (at: number): void => {
+        fs.write(fd, buffer, at, length - at, position + at, (error, written) => {
+          if (error !== null) reject(error)
+          else if (written === 0) reject(new Error('nothing was written'))
+          else if (at + written < length) from(at + written)
+          else resolve()
+        })
+      }
+      from(0)
+    })
   const abandon = async (): Promise<void> => {
     const finished = current
     current = undefined

@@ -1,6 +1,6 @@
 /** What the spool needs of a file system: few verbs, so that tests can make each of them fail. */
 
-import { close, constants, fstatSync, open, write, writeSync } from 'node:fs'
+import { close, constants, fstatSync, open, write } from 'node:fs'
 import { open as openFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,8 +13,6 @@ export interface SpoolFs {
   openLog(path: string): Promise<number>
   /** Calls back with the bytes written, which may be fewer. */
   write(fd: number, buffer: Buffer, offset: number, length: number, position: number, done: (error: NodeJS.ErrnoException | null, written: number) => void): void
-  /** Writes at once, on this thread; throws. Absent where writes can only be waited for. */
-  readonly writeNow?: ((fd: number, buffer: Buffer, offset: number, length: number, position: number) => number) | undefined
   /** Whether an open file still has a name: one without is written to as before, and nobody ever reads it. */
   isLinked(fd: number): boolean
   close(fd: number): Promise<void>
@@ -44,7 +42,6 @@ export const nodeSpoolFs: SpoolFs = {
   },
   openLog: path => promisify(open)(path, constants.O_WRONLY | constants.O_DSYNC),
   write: (fd, buffer, offset, length, position, done) => write(fd, buffer, offset, length, position, done),
-  writeNow: writeSync,
   isLinked: fd => fstatSync(fd).nlink > 0,
   close: fd => promisify(close)(fd),
   rename: async (from, to) => {
