@@ -1,15 +1,13 @@
 /** `steno inject`: the admission webhook; with `--dry-run`, the same decision on a file, without a cluster. */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { dump, loadAll } from 'js-yaml'
+import { dump } from 'js-yaml'
 
 import { StenoError } from '../errors.ts'
 import { decide } from '../inject/decide.ts'
 import type { Decision, NamespaceFacts } from '../inject/decide.ts'
 import { sentence } from '../inject/reasons.ts'
-import { parseSettings } from '../inject/settings.ts'
 import type { InjectorSettings } from '../inject/settings.ts'
 import { createKubeClient } from '../kube/client.ts'
 import { clusterFromKubeconfig, clusterFromPod } from '../kube/cluster.ts'
@@ -25,9 +23,9 @@ import { KIND } from '../policy/session-policy.ts'
 import type { SessionPolicy } from '../policy/session-policy.ts'
 import { startWebhook } from '../webhook/webhook.ts'
 import { addressFlag, durationFlag } from './flag.ts'
+import { documents, readSettings, settingsOf } from './installation.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { printable } from './printable.ts'
-import { version } from './version.ts'
 import { write } from './write.ts'
 
 /** As the command line gives them. */
@@ -138,27 +136,6 @@ async function readPolicies(file: string, io: CliIo): Promise<SessionPolicy[]> {
     })
 }
 
-async function readSettings(file: string): Promise<InjectorSettings> {
-  return settingsOf((await documents(file))[0], file)
-}
-
-function settingsOf(document: unknown, file: string): InjectorSettings {
-  const parsed = parseSettings(document, version())
-  if ('problems' in parsed) throw new StenoError('config.invalid', `${file}: ${allOf(parsed.problems)}`)
-  return parsed.settings
-}
-
 function allOf(problems: readonly Problem[]): string {
   return problems.map(problemText).join('; ')
-}
-
-async function documents(file: string, io?: CliIo): Promise<Json[]> {
-  let content = ''
-  try {
-    if (file === '-' && io !== undefined) for await (const chunk of io.stdin) content += String(chunk)
-    else content = await readFile(file, 'utf8')
-    return (loadAll(content) as Json[]).filter(each => each !== null && each !== undefined)
-  } catch (cause) {
-    throw new StenoError('usage.invalid', `cannot read ${file} as YAML: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
-  }
 }

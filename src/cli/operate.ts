@@ -2,6 +2,7 @@
 
 import { hostname } from 'node:os'
 
+import { StenoError } from '../errors.ts'
 import { createKubeClient } from '../kube/client.ts'
 import { clusterFromKubeconfig, clusterFromPod } from '../kube/cluster.ts'
 import { startOperator } from '../operator/operator.ts'
@@ -9,11 +10,12 @@ import { systemClock } from '../platform/clock.ts'
 import { createLog } from '../platform/log.ts'
 import type { LogLevel } from '../platform/log.ts'
 import { addressFlag, durationFlag } from './flag.ts'
+import { readSettings } from './installation.ts'
 import type { CliIo, ExitCode } from './io.ts'
 
 /** As the command line gives them. */
 export interface OperateOptions {
-  readonly namespace: string
+  readonly config?: string
   readonly admin: string
   readonly kubeconfig?: string
   readonly drain: string
@@ -22,13 +24,15 @@ export interface OperateOptions {
 
 /** @returns 1 when the lease was lost: whoever runs this starts it again */
 export async function runOperate(options: OperateOptions, io: CliIo): Promise<ExitCode> {
+  if (options.config === undefined) throw new StenoError('usage.invalid', '--config is needed: the file that the injector has')
+  const settings = await readSettings(options.config)
   const drainMs = durationFlag('--drain', options.drain)
   const admin = addressFlag('--admin', options.admin)
   const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
   const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
   const client = createKubeClient(cluster)
   try {
-    const operator = await startOperator({ admin, client, namespace: options.namespace, instance: io.env['HOSTNAME'] ?? hostname(), clock: systemClock, log, random: Math.random, drainMs })
+    const operator = await startOperator({ admin, client, namespace: settings.namespace, settings, instance: io.env['HOSTNAME'] ?? hostname(), clock: systemClock, log, random: Math.random, drainMs })
     log.info('listening', { admin: operator.adminPort, server: cluster.server.origin })
     const told = new Promise<undefined>(done => {
       if (io.signal.aborted) done(undefined)

@@ -171,7 +171,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
   program
     .command('operate')
     .description('the operator: gives each session policy what it needs in the cluster, and says in its status what is true')
-    .option('--namespace <name>', 'namespace of the installation, where the lease is kept', 'steno-system')
+    .option('--config <file>', 'what the installation says about every recorder, as the injector has it')
     .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
     .option('--drain <time>', 'how long work under way may go on when told to stop', '20s')

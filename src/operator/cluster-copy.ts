@@ -1,17 +1,22 @@
-/** What the operator knows of the cluster, from memory: policies, and what it makes for them. Kept by list and watch. */
+/** What the operator knows of the cluster, from memory: policies, the pods they select, and what it makes for them. Kept by list and watch. */
 
+import { kubeletMinor, namespaceFacts } from '../inject/cluster-facts.ts'
+import type { NamespaceFacts } from '../inject/decide.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { createReflector } from '../kube/reflector.ts'
 import type { Change, Reflector, ReflectorOptions } from '../kube/reflector.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import { isObject, textAt } from '../policy/json.ts'
+import { isObject, sameJson, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import type { Problem } from '../policy/problem.ts'
+import { selects } from '../policy/select.ts'
 import { GROUP, KIND, PLURAL, VERSION } from '../policy/session-policy.ts'
 import type { SessionPolicy } from '../policy/session-policy.ts'
 import { OWN_SELECTOR, policyOwning } from './marks.ts'
+import { podEntry } from './pod-entry.ts'
+import type { PodEntry } from './pod-entry.ts'
 
 export interface PolicyEntry {
   /** `namespace/name`. */
@@ -27,6 +32,9 @@ export interface PolicyEntry {
 /** Kinds of objects that are made for policies. */
 export const OWN_KINDS = {
   configMap: { apiVersion: 'v1', kind: 'ConfigMap', group: '/api/v1', plural: 'configmaps' },
+  role: { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role', group: '/apis/rbac.authorization.k8s.io/v1', plural: 'roles' },
+  roleBinding: { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding', group: '/apis/rbac.authorization.k8s.io/v1', plural: 'rolebindings' },
+  networkPolicy: { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', group: '/apis/networking.k8s.io/v1', plural: 'networkpolicies' },
 } as const
 export type OwnKind = keyof typeof OWN_KINDS
 const OWN_KIND_NAMES = Object.keys(OWN_KINDS) as OwnKind[]
@@ -38,7 +46,15 @@ export interface ClusterCopy {
   readonly isSynced: boolean
   policy(key: string): PolicyEntry | undefined
   policies(): IterableIterator<PolicyEntry>
+  policiesIn(namespace: string): readonly SessionPolicy[]
+  /** Pods that the policy selects and that are neither ending nor done. */
+  selectedPods(policy: SessionPolicy): readonly PodEntry[]
+  namespace(name: string): NamespaceFacts | undefined
+  /** Of the oldest kubelet on Linux. */
+  readonly oldestNodeMinor: number | undefined
   own(kind: OwnKind, namespace: string, name: string): JsonObject | undefined
+  /** All of the namespace, whoever made them. */
+  networkPolicies(namespace: string): readonly JsonObject[]
   /** ms since each copy was last known to be current. */
   readonly blindMs: Readonly<Record<string, number>>
 }
@@ -47,6 +63,11 @@ export interface ClusterCopy {
 export interface ClusterChanges {
   policy(key: string): void
   own(kind: OwnKind, policyKey: string): void
+  /** Pods that it selects, or did. */
+  pods(policyKey: string): void
+  /** A namespace or a node: what decisions depend on. */
+  surroundings(policyKey: string): void
+  networkPolicies(policyKey: string): void
 }
 
 export interface ClusterCopyOptions extends Pick<ReflectorOptions<never>, 'quietMs' | 'maxWaitMs'> {
@@ -58,20 +79,64 @@ export interface ClusterCopyOptions extends Pick<ReflectorOptions<never>, 'quiet
 }
 
 export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): ClusterCopy {
-  const policies = createReflector<PolicyEntry>({ ...options, path: `/apis/${GROUP}/${VERSION}/${PLURAL}`, keep: policyEntry, onChange: ({ key }) => changes.policy(key) })
+  /** Of objects of a namespace, so that one namespace is not searched for in all. */
+  const podsOf = new Map<string, Map<string, PodEntry>>()
+  const policiesOf = new Map<string, Map<string, PolicyEntry>>()
+  const policiesAt = (namespace: string): PolicyEntry[] => [...(policiesOf.get(namespace)?.values() ?? [])]
+
+  const policies = createReflector<PolicyEntry>({
+    ...options,
+    path: `/apis/${GROUP}/${VERSION}/${PLURAL}`,
+    keep: policyEntry,
+    onChange: ({ key, after }) => {
+      file(policiesOf, key, after)
+      changes.policy(key)
+    },
+  })
+  const pods = createReflector<PodEntry>({
+    ...options,
+    path: '/api/v1/pods',
+    keep: podEntry,
+    onChange: ({ key, before, after }) => {
+      file(podsOf, key, after)
+      for (const { key: policyKey, policy } of policiesAt(namespaceIn(key))) {
+        if ([before, after].some(pod => pod !== undefined && policy !== undefined && selects(policy.spec.selector, pod.labels))) changes.pods(policyKey)
+      }
+    },
+  })
+  const namespaces = createReflector<NamespaceFacts>({
+    ...options,
+    path: '/api/v1/namespaces',
+    keep: namespaceFacts,
+    onChange: ({ key, before, after }) => {
+      if (before === undefined || after === undefined || !sameFacts(before, after)) policiesAt(key).forEach(each => changes.surroundings(each.key))
+    },
+  })
+  const nodes = createReflector<number>({
+    ...options,
+    path: '/api/v1/nodes',
+    keep: kubeletMinor,
+    // Nodes say every few seconds that they live.
+    onChange: ({ before, after }) => {
+      if (before !== after) for (const { key } of policies.all()) changes.surroundings(key)
+    },
+  })
   const ownOf = (kind: OwnKind): Reflector<JsonObject> => {
-    const { group, plural } = OWN_KINDS[kind]
-    const onChange = ({ before, after }: Change<JsonObject>): void => {
+    const { apiVersion, kind: kindName, group, plural } = OWN_KINDS[kind]
+    // Objects of a list do not say what they are.
+    const keep = (object: JsonObject): JsonObject => ({ apiVersion, kind: kindName, ...withoutManagedFields(object) })
+    const onChange = ({ key, before, after }: Change<JsonObject>): void => {
+      if (kind === 'networkPolicy') policiesAt(namespaceIn(key)).forEach(each => changes.networkPolicies(each.key))
       for (const object of [before, after]) {
         const name = object === undefined ? undefined : policyOwning(object)
-        const namespace = textAt(object?.['metadata'], 'namespace')
-        if (name !== undefined && namespace !== undefined) changes.own(kind, `${namespace}/${name}`)
+        if (name !== undefined) changes.own(kind, `${namespaceIn(key)}/${name}`)
       }
     }
-    return createReflector({ ...options, path: `${group}/${plural}`, labelSelector: OWN_SELECTOR, keep: withoutManagedFields, onChange })
+    // Of NetworkPolicies, those of others matter too.
+    return createReflector({ ...options, path: `${group}/${plural}`, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
   }
   const own = Object.fromEntries(OWN_KIND_NAMES.map(kind => [kind, ownOf(kind)])) as Record<OwnKind, Reflector<JsonObject>>
-  const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]
+  const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ['pods', pods], ['namespaces', namespaces], ['nodes', nodes], ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]
 
   return {
     start: () => all.forEach(([, each]) => each.start()),
@@ -82,11 +147,37 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
     },
     policy: key => policies.get(key),
     policies: () => policies.all(),
+    policiesIn: namespace => policiesAt(namespace).flatMap(({ policy }) => policy ?? []),
+    selectedPods: ({ namespace, spec }) => [...(podsOf.get(namespace)?.values() ?? [])].filter(({ over, labels }) => !over && selects(spec.selector, labels)),
+    namespace: name => namespaces.get(name),
+    get oldestNodeMinor() {
+      let oldest: number | undefined
+      for (const minor of nodes.all()) oldest = oldest === undefined ? minor : Math.min(oldest, minor)
+      return oldest
+    },
     own: (kind, namespace, name) => own[kind].get(`${namespace}/${name}`),
+    networkPolicies: namespace => [...own.networkPolicy.all()].filter(each => textAt(each['metadata'], 'namespace') === namespace),
     get blindMs() {
       return Object.fromEntries(all.map(([name, each]) => [name, each.blindMs]))
     },
   }
+}
+
+function namespaceIn(key: string): string {
+  return key.slice(0, key.indexOf('/'))
+}
+
+function file<T>(index: Map<string, Map<string, T>>, key: string, value: T | undefined): void {
+  const namespace = namespaceIn(key)
+  const group = index.get(namespace) ?? new Map<string, T>()
+  if (value === undefined) group.delete(key)
+  else group.set(key, value)
+  if (group.size === 0) index.delete(namespace)
+  else index.set(namespace, group)
+}
+
+function sameFacts(left: NamespaceFacts, right: NamespaceFacts): boolean {
+  return sameJson(left.labels, right.labels) && sameJson(left.annotations, right.annotations)
 }
 
 function policyEntry(object: JsonObject): PolicyEntry {
@@ -94,7 +185,7 @@ function policyEntry(object: JsonObject): PolicyEntry {
   const { metadata } = object
   return {
     key: `${textAt(metadata, 'namespace') ?? ''}/${textAt(metadata, 'name') ?? ''}`,
-    object: withoutManagedFields(object),
+    object: { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, ...withoutManagedFields(object) },
     policy: 'policy' in parsed ? parsed.policy : undefined,
     problems: 'problems' in parsed ? parsed.problems : [],
     deleting: textAt(metadata, 'deletionTimestamp') !== undefined,

@@ -2,12 +2,13 @@
 
 import type { WorkQueue, WorkQueueMetrics } from '../kube/work-queue.ts'
 import { loadPromClient } from '../platform/prom-client.ts'
+import type { Counts } from './coverage/decide.ts'
 
 export interface OperatorMetrics extends WorkQueueMetrics {
   /** `status`: of the HTTP answer; 0 when none came. */
   requested(method: string, status: number): void
   /** Values that are read when someone asks. */
-  observe(gauges: { readonly queues: () => readonly (readonly [name: string, queue: WorkQueue])[]; readonly leading: () => boolean; readonly blindMs: () => Readonly<Record<string, number>> }): void
+  observe(gauges: { readonly queues: () => readonly (readonly [name: string, queue: WorkQueue])[]; readonly leading: () => boolean; readonly blindMs: () => Readonly<Record<string, number>>; readonly pods: () => ReadonlyMap<string, Counts> }): void
   text(): Promise<string>
   readonly contentType: string
 }
@@ -59,6 +60,19 @@ export function createOperatorMetrics(): OperatorMetrics {
         registers,
         collect() {
           this.set({ name: 'steno-operator' }, read.leading() ? 1 : 0)
+        },
+      })
+      new Gauge({
+        name: 'steno_pods',
+        help: 'Pods that policies select, by state; recorded ones include the outdated.',
+        labelNames: ['namespace', 'policy', 'state'],
+        registers,
+        collect() {
+          this.reset()
+          for (const [key, counts] of read.pods()) {
+            const [namespace = '', policy = ''] = key.split('/')
+            for (const [state, count] of Object.entries(counts)) this.set({ namespace, policy, state }, count)
+          }
         },
       })
       new Gauge({

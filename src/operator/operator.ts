@@ -5,6 +5,7 @@
 
 import { createHash, randomUUID } from 'node:crypto'
 
+import type { InjectorSettings } from '../inject/settings.ts'
 import { KubeError } from '../kube/client.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { lead } from '../kube/election.ts'
@@ -15,13 +16,19 @@ import type { WorkQueue } from '../kube/work-queue.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
+import { accessController } from './access/controller.ts'
+import { CONDITION as ACCESS_READY } from './access/decide.ts'
 import { createClusterCopy } from './cluster-copy.ts'
 import type { ClusterCopyOptions, OwnKind } from './cluster-copy.ts'
 import { compileController } from './compile/controller.ts'
 import { CONDITION as POLICY_READY } from './compile/decide.ts'
 import type { Controller, ControllerDeps } from './controller.ts'
+import { coverageController } from './coverage/controller.ts'
+import { CONDITION as INJECTED } from './coverage/decide.ts'
 import { createOperatorMetrics } from './metrics.ts'
 import type { OperatorMetrics } from './metrics.ts'
+import { networkController } from './network/controller.ts'
+import { CONDITION as NETWORK_READY } from './network/decide.ts'
 import { readyController } from './ready/controller.ts'
 
 export interface OperatorOptions {
@@ -31,6 +38,8 @@ export interface OperatorOptions {
   readonly namespace: string
   /** Name of this replica. */
   readonly instance: string
+  /** As the injector has them. */
+  readonly settings: InjectorSettings
   readonly clock: Clock
   readonly log: Log
   readonly random: () => number
@@ -50,7 +59,9 @@ export interface Operator {
 }
 
 /** Whose changes concern which controller. A change of a policy concerns all. */
-const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile' }
+const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile', role: 'access', roleBinding: 'access', networkPolicy: 'network' }
+/** Controllers that look at pods. */
+const OF_PODS = ['access', 'network', 'coverage']
 /** Everything is looked at again so often, without a list, and not at the same moment. */
 const RESYNC_MS = 10 * 3_600_000
 const RESYNC_JITTER = 0.1
@@ -69,11 +80,18 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
     log,
     random,
     ...options.reflector,
-    changes: { policy: addToAll, own: (kind, key) => queues.get(OWNERS[kind])?.add(key) },
+    changes: {
+      policy: addToAll,
+      own: (kind, key) => queues.get(OWNERS[kind])?.add(key),
+      pods: key => OF_PODS.forEach(name => queues.get(name)?.add(key)),
+      surroundings: key => queues.get('coverage')?.add(key),
+      networkPolicies: key => queues.get('network')?.add(key),
+    },
   })
   const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
   const deps: ControllerDeps = { client, copy, events, clock, digest: text => createHash('sha256').update(text).digest('hex').slice(0, 16) }
-  const controllers: readonly Controller[] = [compileController(deps), readyController(deps, [POLICY_READY])]
+  const coverageOf = coverageController(deps, options.settings)
+  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), readyController(deps, [POLICY_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
   for (const { name, reconcile } of controllers) {
     const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs: number }> => {
       const { againMs } = await reconcile(key, signal)
@@ -81,7 +99,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
     }
     queues.set(name, createWorkQueue({ name, reconcile: again, clock, log, random, metrics, ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }) }))
   }
-  metrics.observe({ queues: () => [...queues], leading: () => state === 'leading', blindMs: () => copy.blindMs })
+  metrics.observe({ queues: () => [...queues], leading: () => state === 'leading', blindMs: () => copy.blindMs, pods: () => coverageOf.counts })
   const admin = createAdminServer({
     ...options.admin,
     metrics,

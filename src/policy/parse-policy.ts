@@ -3,8 +3,8 @@
 import { isObject, numberAt, textAt } from './json.ts'
 import { Reader } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { CAPTURES, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, OPT_OUTS, VERSION } from './session-policy.ts'
-import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy } from './session-policy.ts'
+import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, VERSION } from './session-policy.ts'
+import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy, Subject } from './session-policy.ts'
 
 export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
 
@@ -19,6 +19,9 @@ const REGION = { pattern: /^[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}$/, says: 'must be th
 /** A prefix that is a DNS name, then at most 63 characters (k8s.io/apimachinery, IsQualifiedName). */
 const LABEL_KEY = { pattern: /^(?:(?=.{1,253}\/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, says: 'must be the key of a label' }
 const LABEL_VALUE = { pattern: /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/, says: 'must be the value of a label: at most 63 of a-z, A-Z, 0-9, - _ .' }
+
+/** Those of the cluster itself, such as `system:authenticated`, are not a policy's to let in. */
+const SUBJECT = { pattern: /^(?!system:)[^\s\p{Cc}]{1,256}$/u, says: 'must be the name of a group or user, at most 256 characters without spaces, and not begin with system:' }
 
 const MAX_SELECTOR_ENTRIES = 32
 const MAX_SELECTOR_VALUES = 64
@@ -39,7 +42,7 @@ export function parsePolicy(document: unknown): ParsedPolicy {
 }
 
 function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
-  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'sink'])
+  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'access', 'sink'])
   if (spec === undefined) return undefined
   const selector = readSelector(read, spec['selector'])
   const ports = read.list(spec['ports'], 'spec.ports', MAX_PORTS, (entry, path) => readPort(read, entry, path))
@@ -48,10 +51,12 @@ function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
   const durability = read.oneOf(spec['durability'], 'spec.durability', DURABILITIES, 'Local')
   const onFailure = read.oneOf(spec['onFailure'], 'spec.onFailure', FAILURES, 'Block')
   const optOut = read.oneOf(spec['optOut'], 'spec.optOut', OPT_OUTS, 'Refuse')
+  const directPort = read.oneOf(spec['directPort'], 'spec.directPort', DIRECT_PORTS, 'Close')
+  const connect = readAccess(read, spec['access'])
   const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'])
   if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
-  if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined) return undefined
-  return { selector, ports, capture, durability, onFailure, optOut, ...(sink === undefined ? {} : { sink }) }
+  if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined) return undefined
+  return { selector, ports, capture, durability, onFailure, optOut, directPort, connect, ...(sink === undefined ? {} : { sink }) }
 }
 
 function readPort(read: Reader, value: unknown, path: string): string | number | undefined {
@@ -89,6 +94,21 @@ function readTerm(read: Reader, value: unknown, path: string): SelectorTerm | un
   const wantsValues = operator === 'In' || operator === 'NotIn'
   if (operator !== undefined && wantsValues === (values.length === 0)) read.wrong(`${path}.values`, `must ${wantsValues ? 'not be empty' : 'be absent'} with ${operator}`)
   return key === undefined || operator === undefined ? undefined : { key, operator, values }
+}
+
+function readAccess(read: Reader, value: unknown): Subject[] {
+  if (value === undefined) return []
+  const access = read.object(value, 'spec.access', ['connect'])
+  return access === undefined ? [] : read.list(access['connect'], 'spec.access.connect', MAX_SUBJECTS, (entry, path) => readSubject(read, entry, path))
+}
+
+function readSubject(read: Reader, value: unknown, path: string): Subject | undefined {
+  const entry = read.object(value, path, ['group', 'user'])
+  if (entry === undefined) return undefined
+  if ((entry['group'] === undefined) === (entry['user'] === undefined)) return read.wrong(path, 'must have either group or user')
+  const kind = entry['group'] === undefined ? 'User' : 'Group'
+  const name = read.text(entry[kind.toLowerCase()], `${path}.${kind.toLowerCase()}`, SUBJECT)
+  return name === undefined ? undefined : { kind, name }
 }
 
 function readSink(read: Reader, value: unknown): FirehoseSink | undefined {

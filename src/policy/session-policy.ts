@@ -9,6 +9,7 @@ export const CAPTURES = ['Auto', 'Port', 'Redirect'] as const
 export const DURABILITIES = ['Local', 'OffPod'] as const
 export const FAILURES = ['Block', 'Allow'] as const
 export const OPT_OUTS = ['Refuse', 'Allow'] as const
+export const DIRECT_PORTS = ['Close', 'Open'] as const
 
 /** How traffic gets to the recorder. `Auto`: the first that the namespace and the port allow. */
 export type Capture = (typeof CAPTURES)[number]
@@ -18,9 +19,18 @@ export type Durability = (typeof DURABILITIES)[number]
 export type OnFailure = (typeof FAILURES)[number]
 /** Whether a pod may ask not to be recorded. */
 export type OptOut = (typeof OPT_OUTS)[number]
+/** What becomes of the server's own port once the recorder has taken over its name. */
+export type DirectPort = (typeof DIRECT_PORTS)[number]
 
 /** Most ports of a policy: each takes a listener of its own. */
 export const MAX_PORTS = 8
+export const MAX_SUBJECTS = 32
+
+/** Somebody as the API server knows them. */
+export interface Subject {
+  readonly kind: 'Group' | 'User'
+  readonly name: string
+}
 
 export interface SelectorTerm {
   readonly key: string
@@ -47,6 +57,9 @@ export interface PolicySpec {
   readonly durability: Durability
   readonly onFailure: OnFailure
   readonly optOut: OptOut
+  readonly directPort: DirectPort
+  /** Who may reach the recorded pods through the API server. */
+  readonly connect: readonly Subject[]
   /** Where recordings go; the installation's own when absent. */
   readonly sink?: FirehoseSink
 }

@@ -11,6 +11,7 @@ import { createLog } from '../../src/platform/log.ts'
 import { numberAt, textAt } from '../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { KubeError } from '../../src/kube/client.ts'
+import { settings } from './golden-pods.ts'
 import { closeAtTheEnd } from './leftovers.ts'
 import { until } from './kube-apiserver.ts'
 
@@ -41,6 +42,7 @@ export async function startOperatorFor(cluster: Cluster, options: Partial<Operat
     admin: { host: '127.0.0.1', port: 0 },
     client,
     namespace: 'steno-system',
+    settings: settings(),
     instance: 'test',
     clock: systemClock,
     log: createLog({ level: 'info', write: line => void (logged += line), now: Date.now }),

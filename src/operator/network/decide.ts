@@ -1,0 +1,115 @@
+/** A NetworkPolicy that admits everything to recorded pods but the ports that the recorder has taken over. Pure. */
+
+import type { Condition } from '../../kube/conditions.ts'
+import { RECORDED_LABEL } from '../../inject/marks.ts'
+import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../policy/json.ts'
+import type { JsonObject } from '../../policy/json.ts'
+import { selects } from '../../policy/select.ts'
+import type { LabelSelector, SelectorTerm, SessionPolicy } from '../../policy/session-policy.ts'
+import { MANAGED_BY, MANAGER, ownMetadata, ownName } from '../marks.ts'
+import type { PodEntry } from '../pod-entry.ts'
+
+export const CONDITION = 'NetworkReady'
+const LAST_PORT = 65_535
+
+export type NetworkPlan =
+  | { readonly plan: 'none'; readonly condition: Condition }
+  | { readonly plan: 'close'; readonly object: JsonObject; readonly condition: Condition }
+
+export function networkName(policy: string, digest: (text: string) => string): string {
+  return ownName('network', policy, digest)
+}
+
+/**
+ * NetworkPolicies only ever admit. Where another already decides what comes to one of the pods, ours would let in what that one keeps out:
+ * then there is none of ours, and it is only said whether the other keeps the ports closed.
+ * @param pods that the policy selects @param others all NetworkPolicies of the namespace
+ */
+export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], others: readonly JsonObject[], digest: (text: string) => string): NetworkPlan {
+  const say = (status: Condition['status'], reason: string, message: string): Condition => ({ type: CONDITION, status, reason, message })
+  if (policy.spec.directPort === 'Open') return { plan: 'none', condition: say('True', 'NotAsked', 'The policy leaves the direct port open.') }
+  const recorded = pods.filter(({ mark }) => mark !== undefined)
+  const captured = new Set(recorded.flatMap(({ mark }) => (mark?.capture === 'Port' ? mark.ports.map(({ port }) => port) : [])))
+  // On another pod of the same policy the number may be something else; closing it there would break it.
+  const used = recorded.flatMap(pod => pod.ports.filter(port => captured.has(port) && !(pod.mark?.capture === 'Port' && pod.mark.ports.some(each => each.port === port))).map(port => ({ pod: pod.name, port })))
+  const shared = used[0]
+  const closed = [...captured].filter(port => !used.some(each => each.port === port)).toSorted((a, b) => a - b)
+  const foreign = others.find(each => !isOurs(each) && decidesIngressOf(each, recorded))
+  if (foreign !== undefined && captured.size > 0) {
+    const name = textAt(foreign['metadata'], 'name') ?? ''
+    const open = others.filter(each => !isOurs(each) && decidesIngressOf(each, recorded)).find(each => [...captured].some(port => admits(each, port)))
+    return {
+      plan: 'none',
+      condition:
+        open === undefined
+          ? say('True', 'OtherPolicies', `NetworkPolicy ${name} decides what comes to the pods, and does not admit the direct ports (${[...captured].join(', ')}).`)
+          : say('False', 'OtherPolicyAdmits', `NetworkPolicy ${textAt(open['metadata'], 'name') ?? ''} may admit the direct port (${[...captured].join(', ')}), past the recorder: let it name the recorder's port instead, or set directPort: Open.`),
+    }
+  }
+  if (closed.length === 0 && shared === undefined) return { plan: 'none', condition: say('True', 'NothingToClose', 'No recorded pod has a port that could be reached past the recorder.') }
+  const condition =
+    shared === undefined
+      ? say('True', 'Closed', `NetworkPolicy ${networkName(policy.name, digest)} keeps the direct ports closed: ${closed.join(', ')}. It takes a network plugin that enforces NetworkPolicies.`)
+      : say('False', 'PortShared', `Port ${shared.port} is recorded on one pod and something else on ${shared.pod}, so it stays open on both: write a policy for each.`)
+  return closed.length === 0 ? { plan: 'none', condition } : { plan: 'close', object: wantedNetworkPolicy(policy, closed, digest), condition }
+}
+
+function wantedNetworkPolicy(policy: SessionPolicy, closed: readonly number[], digest: (text: string) => string): JsonObject {
+  const { matchLabels, matchExpressions } = policy.spec.selector
+  const ports = [...openRanges(closed).map(([port, endPort]) => ({ protocol: 'TCP', port, endPort })), ...['UDP', 'SCTP'].map(protocol => ({ protocol, port: 1, endPort: LAST_PORT }))]
+  return {
+    metadata: ownMetadata(policy, networkName(policy.name, digest)),
+    spec: {
+      podSelector: {
+        matchLabels: { ...matchLabels, [RECORDED_LABEL]: 'true' },
+        ...(matchExpressions.length === 0 ? {} : { matchExpressions: matchExpressions.map(({ key, operator, values }) => ({ key, operator, ...(values.length === 0 ? {} : { values }) })) }),
+      },
+      policyTypes: ['Ingress'],
+      ingress: [{ ports }],
+    },
+  }
+}
+
+/** All port numbers but these, as ranges. @param closed sorted */
+export function openRanges(closed: readonly number[]): (readonly [first: number, last: number])[] {
+  const edges = [0, ...closed, LAST_PORT + 1]
+  return edges.slice(1).flatMap((next, index) => {
+    const first = (edges[index] ?? 0) + 1
+    return first <= next - 1 ? [[first, next - 1] as const] : []
+  })
+}
+
+function isOurs(object: JsonObject): boolean {
+  return textsAt(object['metadata'], 'labels')[MANAGED_BY] === MANAGER
+}
+
+function decidesIngressOf(networkPolicy: JsonObject, pods: readonly PodEntry[]): boolean {
+  const spec = objectAt(networkPolicy, 'spec')
+  const types = spec['policyTypes']
+  if (Array.isArray(types) && !types.includes('Ingress')) return false
+  const selector = selectorOf(objectAt(spec, 'podSelector'))
+  return pods.some(({ labels }) => selects(selector, labels))
+}
+
+function selectorOf(json: JsonObject): LabelSelector {
+  const matchExpressions = objectsAt(json, 'matchExpressions').map(each => {
+    const values = each['values']
+    return { key: textAt(each, 'key') ?? '', operator: OPERATORS.find(known => known === each['operator']) ?? 'Exists', values: Array.isArray(values) ? values.filter(value => typeof value === 'string') : [] }
+  })
+  return { matchLabels: textsAt(json, 'matchLabels'), matchExpressions }
+}
+
+const OPERATORS: readonly SelectorTerm['operator'][] = ['In', 'NotIn', 'Exists', 'DoesNotExist']
+
+/** From anywhere. A named port is taken for another: the name that Services use is the recorder's. */
+function admits(networkPolicy: JsonObject, port: number): boolean {
+  return objectsAt(objectAt(networkPolicy, 'spec'), 'ingress').some(rule => {
+    const ports = objectsAt(rule, 'ports')
+    return ports.length === 0 || ports.some(each => {
+      if ((each['protocol'] ?? 'TCP') !== 'TCP') return false
+      const first = numberAt(each, 'port')
+      if (first === undefined) return each['port'] === undefined
+      return port >= first && port <= (numberAt(each, 'endPort') ?? first)
+    })
+  })
+}
