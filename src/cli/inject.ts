@@ -35,6 +35,7 @@ export interface InjectOptions {
   readonly admin: string
   readonly certificate?: string
   readonly key?: string
+  readonly ownCertificates?: boolean
   readonly kubeconfig?: string
   readonly drain: string
   readonly logLevel: LogLevel
@@ -50,9 +51,10 @@ export async function runInject(options: InjectOptions, io: CliIo): Promise<Exit
 }
 
 async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
-  for (const flag of ['config', 'certificate', 'key'] as const) if (options[flag] === undefined) throw new StenoError('usage.invalid', `--${flag} is needed; without a cluster, use --dry-run`)
+  if (options.config === undefined) throw new StenoError('usage.invalid', '--config is needed; without a cluster, use --dry-run')
+  const files = certificateFiles(options)
   const drainMs = durationFlag('--drain', options.drain)
-  const settings = await readSettings(options.config ?? '')
+  const settings = await readSettings(options.config)
   const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
   const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
   const client = createKubeClient(cluster)
@@ -60,8 +62,7 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
     const webhook = await startWebhook({
       listen: addressFlag('--listen', options.listen),
       admin: addressFlag('--admin', options.admin),
-      certFile: options.certificate ?? '',
-      keyFile: options.key ?? '',
+      certificate: files ?? { own: { namespace: settings.namespace, names: ['', `.${settings.namespace}`, `.${settings.namespace}.svc`].map(end => `steno-injector${end}`) } },
       settings,
       client,
       instance: io.env['HOSTNAME'] ?? hostname(),
@@ -83,6 +84,13 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
   } finally {
     await client.close()
   }
+}
+
+/** @returns undefined when the injector makes its own */
+function certificateFiles({ certificate, key, ownCertificates = false }: InjectOptions): { readonly certFile: string; readonly keyFile: string } | undefined {
+  if (ownCertificates && certificate === undefined && key === undefined) return undefined
+  if (ownCertificates || certificate === undefined || key === undefined) throw new StenoError('usage.invalid', 'give either --own-certificates, or both --certificate and --key')
+  return { certFile: certificate, keyFile: key }
 }
 
 async function dryRun(options: InjectOptions, io: CliIo): Promise<ExitCode> {

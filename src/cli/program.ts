@@ -159,6 +159,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
     .option('--certificate <file>', 'certificate of the webhook, reread when it changes')
     .option('--key <file>', 'key of the certificate')
+    .option('--own-certificates', 'make and rotate the certificates instead, in a Secret of the installation')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .option('--drain <time>', 'how long to answer on when told to stop', '10s')

@@ -17,10 +17,11 @@ export interface TlsPair {
   readonly notAfter: number
 }
 
-export interface TlsFiles {
-  /** The pair in use. */
-  readonly current: TlsPair
-  stop(): void
+/** Where a server's certificate comes from. */
+export interface TlsSource {
+  /** The pair in use; undefined until there is a first one. */
+  readonly current: TlsPair | undefined
+  stop(): Promise<void>
 }
 
 export interface TlsFilesOptions {
@@ -35,7 +36,7 @@ export interface TlsFilesOptions {
 const EVERY_MS = 10_000
 
 /** Rejects with `config.invalid` when there is no good pair to begin with. */
-export async function watchTlsFiles(options: TlsFilesOptions): Promise<TlsFiles> {
+export async function watchTlsFiles(options: TlsFilesOptions): Promise<TlsSource> {
   const { log } = options
   let current = await readPair(options)
   let refused = ''
@@ -66,17 +67,21 @@ export async function watchTlsFiles(options: TlsFilesOptions): Promise<TlsFiles>
     get current() {
       return current
     },
-    stop: () => clearInterval(timer),
+    stop: async () => clearInterval(timer),
   }
 }
 
 async function readPair({ certFile, keyFile }: TlsFilesOptions): Promise<TlsPair> {
   try {
     const [cert, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')])
-    // Throws when the two do not belong together.
-    createSecureContext({ cert, key, minVersion: 'TLSv1.3' })
-    return { cert, key, notAfter: Date.parse(new X509Certificate(cert).validTo) }
+    return goodPair({ cert, key })
   } catch (cause) {
     throw new StenoError('config.invalid', `the certificate ${certFile} and the key ${keyFile} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
   }
+}
+
+/** Throws when the two do not belong together, or are no certificate and no key. */
+export function goodPair({ cert, key }: { readonly cert: string; readonly key: string }): TlsPair {
+  createSecureContext({ cert, key, minVersion: 'TLSv1.3' })
+  return { cert, key, notAfter: Date.parse(new X509Certificate(cert).validTo) }
 }

@@ -6,8 +6,10 @@ export interface WebhookMetrics {
   decided(decision: 'inject' | 'skip', reason: string): void
   /** `status`: of the HTTP answer. */
   answered(path: string, status: number, seconds: number): void
+  /** A step in the life of certificates; see `certificates/rotation.ts`. */
+  certificateStep(step: string): void
   /** Values that are read when someone asks. */
-  observe(gauges: { readonly certificateNotAfterMs: () => number; readonly nowMs: () => number; readonly blindMs: () => Readonly<Record<string, number>> }): void
+  observe(gauges: { readonly certificateNotAfterMs: () => number | undefined; readonly nowMs: () => number; readonly blindMs: () => Readonly<Record<string, number>> }): void
   text(): Promise<string>
   readonly contentType: string
 }
@@ -21,19 +23,22 @@ export function createWebhookMetrics(): WebhookMetrics {
   const injections = new Counter({ name: 'steno_injections_total', help: 'Pods that were decided on, by decision and reason.', labelNames: ['decision', 'reason'], registers })
   const admission = new Histogram({ name: 'steno_admission_seconds', help: 'Duration of admission reviews.', labelNames: ['path'], buckets: BUCKETS, registers })
   const reviews = new Counter({ name: 'steno_admission_reviews_total', help: 'Admission reviews, by path and status of the answer.', labelNames: ['path', 'status'], registers })
+  const steps = new Counter({ name: 'steno_certificate_steps_total', help: 'Steps that this replica took for the certificates of all, and attempts that failed.', labelNames: ['step'], registers })
   return {
     decided: (decision, reason) => injections.inc({ decision, reason }),
     answered: (path, status, seconds) => {
       admission.observe({ path }, seconds)
       reviews.inc({ path, status: String(status) })
     },
+    certificateStep: step => steps.inc({ step }),
     observe: read => {
       new Gauge({
         name: 'steno_certificate_expiry_seconds',
-        help: 'Seconds until the serving certificate expires.',
+        help: 'Seconds until the serving certificate expires; 0 without one.',
         registers,
         collect() {
-          this.set((read.certificateNotAfterMs() - read.nowMs()) / 1000)
+          const notAfter = read.certificateNotAfterMs()
+          this.set(notAfter === undefined ? 0 : (notAfter - read.nowMs()) / 1000)
         },
       })
       new Gauge({

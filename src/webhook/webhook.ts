@@ -14,7 +14,10 @@ import type { Clock } from '../platform/clock.ts'
 import { listen } from '../platform/listen.ts'
 import type { Log } from '../platform/log.ts'
 import { watchTlsFiles } from '../platform/tls-files.ts'
+import type { TlsPair } from '../platform/tls-files.ts'
 import { createApp } from './app.ts'
+import type { OwnCertificates } from './certificates/issuer.ts'
+import { watchOwnPair } from './certificates/own-pair.ts'
 import { createClusterView } from './cluster-view.ts'
 import type { ClusterViewOptions } from './cluster-view.ts'
 import { createWebhookMetrics } from './metrics.ts'
@@ -30,8 +33,8 @@ interface Address {
 export interface WebhookOptions {
   readonly listen: Address
   readonly admin: Address
-  readonly certFile: string
-  readonly keyFile: string
+  /** Files that something else replaces; else the installation makes its own. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | { readonly own: OwnCertificates }
   readonly settings: InjectorSettings
   readonly client: KubeClient
   /** Name of this replica, for Events. */
@@ -85,28 +88,28 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     log,
     draining: () => state === 'draining',
   })
-  const tls = await watchTlsFiles({
-    certFile: options.certFile,
-    keyFile: options.keyFile,
-    log,
-    // For connections to come; those that are open go on with the certificate they have seen.
-    onChange: ({ cert, key }) => server.setSecureContext({ cert, key, minVersion: 'TLSv1.3' }),
-    ...(options.certificateEveryMs === undefined ? {} : { everyMs: options.certificateEveryMs }),
-  })
-  const { cert, key } = tls.current
-  const server = createServer({ cert, key, minVersion: 'TLSv1.3', keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: CHECK_CONNECTIONS_MS }, (req, res) => void app(req, res))
-  metrics.observe({ certificateNotAfterMs: () => tls.current.notAfter, nowMs: clock.now, blindMs: () => view.blindMs })
+  // For connections to come; those that are open go on with the certificate they have seen.
+  const onChange = ({ cert, key }: TlsPair): void => server.setSecureContext({ cert, key, minVersion: 'TLSv1.3' })
+  const tls =
+    'own' in options.certificate
+      ? watchOwnPair({ ...options.certificate.own, client, identity: options.instance, clock, log, random: options.random, onStep: metrics.certificateStep, onChange })
+      : await watchTlsFiles({ ...options.certificate, log, onChange, ...(options.certificateEveryMs === undefined ? {} : { everyMs: options.certificateEveryMs }) })
+  const pair = tls.current
+  // Without a pair no connection comes about, and the admin port says why.
+  const server = createServer({ ...(pair === undefined ? {} : { cert: pair.cert, key: pair.key }), minVersion: 'TLSv1.3', keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: CHECK_CONNECTIONS_MS }, (req, res) => void app(req, res))
+  metrics.observe({ certificateNotAfterMs: () => tls.current?.notAfter, nowMs: clock.now, blindMs: () => view.blindMs })
   const admin = createAdminServer({
     ...options.admin,
     metrics,
     ready: () => {
       if (state === 'draining' || state === 'stopped') return { ready: false, reason: 'draining' }
       if (!view.isSynced) return { ready: false, reason: 'policies, namespaces and nodes are being read' }
+      if (tls.current === undefined) return { ready: false, reason: 'there is no certificate yet' }
       return tls.current.notAfter > clock.now() ? { ready: true } : { ready: false, reason: 'the certificate has expired' }
     },
   })
   const close = async (): Promise<void> => {
-    tls.stop()
+    await tls.stop()
     await view.stop()
     await events.close()
     await admin.stop()

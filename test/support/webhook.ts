@@ -43,8 +43,7 @@ export async function startWebhookFor(cluster: Cluster, options: Partial<Webhook
   const webhook = await startWebhook({
     listen: { host: '127.0.0.1', port: 0 },
     admin: { host: '127.0.0.1', port: 0 },
-    certFile: join(folder, 'tls.crt'),
-    keyFile: join(folder, 'tls.key'),
+    certificate: { certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') },
     settings: settings(),
     client,
     instance: 'test',
@@ -71,8 +70,8 @@ export async function startWebhookFor(cluster: Cluster, options: Partial<Webhook
   }
 }
 
-/** The configurations that are shipped, leading to a port of this machine instead of a Service. */
-export async function installWebhooks(client: KubeClient, { port, authority }: { readonly port: number; readonly authority: Authority }, change: (webhook: JsonObject) => JsonObject = each => each): Promise<void> {
+/** The configurations that are shipped, leading to a port of this machine instead of a Service. Without an authority, `caBundle` is somebody else's. */
+export async function installWebhooks(client: KubeClient, { port, authority }: { readonly port: number; readonly authority?: Authority }, change: (webhook: JsonObject) => JsonObject = each => each): Promise<void> {
   for (const [file, collection] of [['mutating', 'mutatingwebhookconfigurations'], ['validating', 'validatingwebhookconfigurations']]) {
     const shipped = load(await readFile(new URL(`../../webhooks/${file}.yaml`, import.meta.url), 'utf8')) as JsonObject
     await putConfiguration(client, collection ?? '', { ...shipped, webhooks: objectsAt(shipped, 'webhooks').map(each => change(pointedAt(each, port, authority))) })
@@ -84,19 +83,22 @@ export async function putConfiguration(client: KubeClient, collection: string, c
   await client.request(`${path}/${textAt(configuration['metadata'], 'name')}?fieldManager=test&force=true`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body: configuration })
 }
 
-function pointedAt(webhook: JsonObject, port: number, authority: Authority): JsonObject {
+function pointedAt(webhook: JsonObject, port: number, authority: Authority | undefined): JsonObject {
   const path = textAt(objectAt(objectAt(webhook, 'clientConfig'), 'service'), 'path') ?? ''
-  return { ...webhook, clientConfig: { url: `https://127.0.0.1:${port}${path}`, caBundle: Buffer.from(authority.cert).toString('base64') } }
+  return { ...webhook, clientConfig: { url: `https://127.0.0.1:${port}${path}`, ...(authority === undefined ? {} : { caBundle: Buffer.from(authority.cert).toString('base64') }) } }
 }
 
 /** The cluster as the injector sees it with nothing but the role that is shipped. */
 export async function asInjector({ cluster, client }: { readonly cluster: Cluster; readonly client: KubeClient }): Promise<Cluster> {
   await createNamespace(client, 'steno-system')
-  const list = load(await readFile(new URL('../../webhooks/role.yaml', import.meta.url), 'utf8')) as JsonObject
-  const [account, role, binding] = objectsAt(list, 'items')
-  await client.request('/api/v1/namespaces/steno-system/serviceaccounts', { method: 'POST', body: account ?? {} })
-  await client.request('/apis/rbac.authorization.k8s.io/v1/clusterroles', { method: 'POST', body: role ?? {} })
-  await client.request('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', { method: 'POST', body: binding ?? {} })
+  for (const file of ['role', 'certificates']) {
+    const list = load(await readFile(new URL(`../../webhooks/${file}.yaml`, import.meta.url), 'utf8')) as JsonObject
+    for (const object of objectsAt(list, 'items')) {
+      const [apiVersion, namespace] = [textAt(object, 'apiVersion') ?? '', textAt(object['metadata'], 'namespace')]
+      const collection = `${(textAt(object, 'kind') ?? '').toLowerCase()}s`
+      await client.request(`/${apiVersion.includes('/') ? 'apis' : 'api'}/${apiVersion}${namespace === undefined ? '' : `/namespaces/${namespace}`}/${collection}`, { method: 'POST', body: object })
+    }
+  }
   const answer = await client.request('/api/v1/namespaces/steno-system/serviceaccounts/steno-injector/token', { method: 'POST', body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} } })
   const token = textAt(objectAt(answer, 'status'), 'token')
   return { ...cluster, token: async () => token }

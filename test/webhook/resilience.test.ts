@@ -1,6 +1,7 @@
 import { createServer } from 'node:https'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import { connect } from 'node:tls'
 
 import { expect } from 'chai'
 
@@ -12,7 +13,7 @@ import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, un
 import type { ApiServer } from '../support/kube-apiserver.ts'
 import { openLink } from '../support/link.ts'
 import { bodyOf } from '../support/recorder.ts'
-import { installWebhooks, putConfiguration, startWebhookFor } from '../support/webhook.ts'
+import { asInjector, installWebhooks, putConfiguration, startWebhookFor } from '../support/webhook.ts'
 
 const LOADERS = 4
 
@@ -132,6 +133,58 @@ describe('the injector, when things go wrong', function () {
       expect(wrong).to.deep.equal([])
     } finally {
       await webhook.stop()
+    }
+  })
+
+  it('refuses no pod while three replicas replace their own certificates and authority, and the one that issues ends midway', async () => {
+    await createNamespace(server.client, 'own', strict)
+    const cluster = await asInjector(server)
+    const own = { namespace: 'steno-system', names: ['127.0.0.1'], times: { authorityMs: 15_000, leafMs: 5000, overlapMs: 1500 }, everyMs: 700, leaseMs: 1500, renewMs: 1000, retryMs: 100 }
+    const replicas = await Promise.all(['a', 'b', 'c'].map(async instance => await startWebhookFor(cluster, { certificate: { own }, instance, drainMs: 200 })))
+    const service = await openLink(replicas.map(each => each.port))
+    const running = new Set(replicas)
+    const steps = (): string => replicas.map(each => each.log()).join('')
+    const trusted = async (): Promise<string> => {
+      const configuration = await server.client.request('/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/steno-injector')
+      return Buffer.from(textAt(objectAt(objectsAt(configuration, 'webhooks')[0], 'clientConfig'), 'caBundle') ?? '', 'base64').toString()
+    }
+    try {
+      await installWebhooks(server.client, { port: service.port })
+      await addPolicy('own')
+      await until(async () => await comesOutRecorded('own'))
+      // An API server keeps its connections: others are opened all the time, to each replica, by what is trusted at that moment.
+      let over = false
+      const refused: string[] = []
+      const handshakes = async (): Promise<void> => {
+        while (!over) {
+          const ca = await trusted()
+          for (const { port } of running) {
+            const socket = connect({ host: '127.0.0.1', port, ca, minVersion: 'TLSv1.3' })
+            await once(socket, 'secureConnect').catch((error: unknown) => refused.push(String(error)))
+            socket.destroy()
+          }
+        }
+      }
+      const [first] = await Promise.all([trusted(), until(async () => replicas.every(each => each.log().includes('another certificate is in use')))])
+      const { wrong } = await underLoad('own', async () => {
+        const connecting = handshakes()
+        await until(async () => steps().includes('"step":"announce"'))
+        const issuing = replicas.find(each => each.log().includes('"step":"announce"'))
+        if (issuing === undefined) throw new Error('nobody issues')
+        running.delete(issuing)
+        service.to([...running].map(each => each.port))
+        await issuing.stop()
+        await until(async () => [...running].some(each => each.log().includes('"step":"promote"')))
+        await until(async () => !(await trusted()).includes(first))
+        over = true
+        await connecting
+      })
+      expect(wrong).to.deep.equal([])
+      expect(refused).to.deep.equal([])
+      expect(steps()).to.include('"step":"renew"')
+    } finally {
+      await service.close()
+      await Promise.all(replicas.map(async each => await each.stop()))
     }
   })
 

@@ -58,7 +58,8 @@ describe('steno inject --dry-run', () => {
 
   for (const [what, args, text] of [
     ['no file', ['--dry-run'], /--dry-run needs -f FILE/],
-    ['no certificate', ['--config', 'x'], /--certificate is needed/],
+    ['no certificate', ['--config', 'x'], /either --own-certificates, or both --certificate and --key/],
+    ['a certificate beside its own', ['--config', 'x', '--own-certificates', '--key', 'y'], /either --own-certificates, or both/],
     ['a node version that is none', ['--dry-run', '-f', 'x', '--policy', 'y', '--node-minor', '1.34'], /--node-minor must be the minor version/],
     ['a file that is not there', ['--dry-run', '-f', '/nowhere.yaml', '--policy', 'y'], /cannot read \/nowhere\.yaml/],
   ] as const) {
