@@ -145,7 +145,7 @@ export async function freePort(): Promise<number> {
 
 export async function installCrd(client: KubeClient): Promise<void> {
   const crd = load(await readFile(new URL('crds/sessionpolicies.steno.dev.yaml', ROOT), 'utf8')) as JsonObject
-  await client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', { method: 'POST', body: crd })
+  await client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldValidation=Strict', { method: 'POST', body: crd })
   await until(async () => {
     const stored = await client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sessionpolicies.steno.dev')
     return objectsAt(objectAt(stored, 'status'), 'conditions').some(each => each['type'] === 'Established' && each['status'] === 'True')
