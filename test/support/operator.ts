@@ -23,6 +23,8 @@ export interface OperatorUnderTest extends Operator {
   readonly ready: () => Promise<number>
   /** Decides about each request before it is sent; a rejection is what the operator sees. */
   before: ((path: string, options: RequestOptions) => Promise<void>) | undefined
+  /** The same when the API server has answered, before the operator hears it. */
+  after: ((path: string, options: RequestOptions) => Promise<void>) | undefined
 }
 
 export async function startOperatorFor(cluster: Cluster, options: Partial<OperatorOptions> = {}): Promise<OperatorUnderTest> {
@@ -35,7 +37,9 @@ export async function startOperatorFor(cluster: Cluster, options: Partial<Operat
       await under.before?.(path, request)
       const method = request.method ?? 'GET'
       if (method !== 'GET' && !path.includes('/leases') && !path.includes('/events')) writes.push(`${method} ${path.split('?')[0] ?? ''}`)
-      return await plain.request(path, request)
+      const answer = await plain.request(path, request)
+      await under.after?.(path, request)
+      return answer
     },
   }
   const operator = await startOperator({
@@ -62,6 +66,7 @@ export async function startOperatorFor(cluster: Cluster, options: Partial<Operat
     stop,
     writes,
     before: undefined,
+    after: undefined,
     log: () => logged,
     metrics: async () => await (await fetch(`http://127.0.0.1:${operator.adminPort}/metrics`)).text(),
     ready: async () => (await fetch(`http://127.0.0.1:${operator.adminPort}/readyz`)).status,
