@@ -1,14 +1,15 @@
-/** `npm run bench -- record|ship|inject|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
+/** `npm run bench -- record|ship|inject|operate|compare|read [--json] [--quick]`: progress on stderr, the result on stdout; with --json its last line is one JSON object. */
 
 import { runCompareBench } from './compare.ts'
 import { runInjectBench } from './inject.ts'
+import { runOperateBench } from './operate.ts'
 import { runReadBench } from './read.ts'
 import { runRecordBench } from './record.ts'
 import { runShipBench } from './ship.ts'
 
-const USAGE = 'usage: npm run bench -- record|ship|inject|compare|read [--json] [--quick]'
+const USAGE = 'usage: npm run bench -- record|ship|inject|operate|compare|read [--json] [--quick]'
 
-const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, inject: runInjectBench, compare: runCompareBench, read: runReadBench }
+const BENCHES: Readonly<Record<string, typeof runCompareBench>> = { record: runRecordBench, ship: runShipBench, inject: runInjectBench, operate: runOperateBench, compare: runCompareBench, read: runReadBench }
 
 const args = process.argv.slice(2)
 const flags = args.filter(arg => arg.startsWith('--'))
