@@ -2,7 +2,8 @@
 
 import { StenoError } from '../errors.ts'
 import type { CliIo, ExitCode } from './io.ts'
-import { runUp } from './up.ts'
+import { withTerminationLog } from './termination-log.ts'
+import { recordUntilTold } from './up.ts'
 import type { UpOptions } from './up.ts'
 
 /** As the command line gives them. */
@@ -12,12 +13,16 @@ export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | '
 
 /** Where it runs comes from the environment, as the injector sets it (`src/inject/recorder-container.ts`). */
 export async function runRecord(options: RecordOptions, io: CliIo): Promise<ExitCode> {
+  return await withTerminationLog(options.terminationLog, io, async say => await recordUntilTold(upOptions(options, io), io, say))
+}
+
+function upOptions(options: RecordOptions, io: CliIo): UpOptions {
   const name = options.serverName ?? 'mcp'
   const pairs = options.port.map(parsePair)
   // Sessions of two servers must not be taken for one.
   const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `0.0.0.0:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
   if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
-  return await runUp({ ...options, ...first, further, place: placeOf(io.env) }, io)
+  return { ...options, ...first, further, place: placeOf(io.env) }
 }
 
 function parsePair(text: string): { readonly listen: number; readonly app: number } {

@@ -13,6 +13,7 @@ import { addressFlag } from './flag.ts'
 import { defaultArchive } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { isS3 } from './s3-source.ts'
+import { withTerminationLog } from './termination-log.ts'
 import { version } from './version.ts'
 
 /** As the command line gives them. */
@@ -30,6 +31,8 @@ export interface UpOptions {
   readonly serverName?: string
   readonly keyFile?: string
   readonly logLevel?: string
+  /** Gets a line when something is left to know at the end. */
+  readonly terminationLog?: string
   /** Further servers, as `steno record` has them. */
   readonly further?: readonly { readonly upstream: string; readonly listen: string; readonly serverName: string }[]
   readonly place?: WriterPlace
@@ -40,6 +43,11 @@ const MAX_LINGER_S = 3600
 
 /** Records until the signal; then drains. */
 export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
+  return await withTerminationLog(options.terminationLog, io, async say => await recordUntilTold(options, io, say))
+}
+
+/** @param say what whoever looks at a recorder that has ended should know */
+export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line: string) => void): Promise<ExitCode> {
   const upstream = parseUpstream(options.upstream)
   const sink = sinkOf(options, io)
   const place = sink.type === 'directory' ? sink.path : `firehose://${sink.stream}`
@@ -79,10 +87,15 @@ export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
     else io.signal.addEventListener('abort', () => done(), { once: true })
   })
   log.info('stopping: finishing what is in flight, then shipping')
-  const { unshippedBytes, ended } = await recorder.stop('signal')
+  const { unshippedBytes, sinkProblem, ended } = await recorder.stop('signal')
   if (!ended) log.error('the spool could not be written to the last: the ends of sessions and what was missed at the end are not recorded; readers show this recording as cut. Look at the spool and its volume')
   if (unshippedBytes > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: unshippedBytes })
   else if (ended) log.info('stopped: everything is shipped', { sink: place })
+  const left = [
+    ...(ended ? [] : ['the spool could not be written to the last, so this recording is cut: look at the spool and its volume']),
+    ...(unshippedBytes > 0 ? [`${unshippedBytes} bytes are not shipped and stay in the spool for the next start; they are lost with its volume${sinkProblem === undefined ? '' : `: ${sinkProblem.message} (${sinkProblem.code})`}`] : []),
+  ]
+  if (left.length > 0) say(left.join('; '))
   return ended ? 0 : 1
 }
 

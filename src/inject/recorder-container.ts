@@ -9,6 +9,8 @@ import type { DefaultSink, InjectorSettings } from './settings.ts'
 
 /** Of the image. No other is asked for, since some clusters assign uids (OpenShift). */
 const UID = 65_532
+/** What the kubelet shows of a container that has ended; it makes the file, writable for every uid. */
+const TERMINATION_LOG = '/dev/termination-log'
 const SPOOL_PATH = '/var/lib/steno'
 const ARCHIVE_PATH = '/var/lib/steno-archive'
 const AWS_TOKEN_PATH = '/var/run/secrets/steno.dev/aws'
@@ -67,7 +69,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
       ...(input.assignedUids ? {} : { runAsUser: UID, runAsGroup: UID }),
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    terminationMessagePath: '/dev/termination-log',
+    terminationMessagePath: TERMINATION_LOG,
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [
       { name: VOLUMES.spool, mountPath: SPOOL_PATH },
@@ -97,6 +99,7 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
     `--spool-max=${settings.spoolMib}Mi`,
     `--on-failure=${policy.onFailure.toLowerCase()}`,
     `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
+    `--termination-log=${TERMINATION_LOG}`,
     ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
   ]
 }

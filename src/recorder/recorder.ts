@@ -79,6 +79,8 @@ export interface Recorder {
 export interface Stopped {
   /** Stay in the spool for the next start. */
   readonly unshippedBytes: number
+  /** Why the sink has not accepted the last attempt; undefined when it has. */
+  readonly sinkProblem: SinkProblem | undefined
   /** Whether the ends of sessions, what was missed and the end of the recording itself are recorded: not, when the spool could not be written to the last. */
   readonly ended: boolean
 }
@@ -137,7 +139,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     const last = journal.append({ kind: 'writer.stop', reason })
     const { unshippedBytes, written } = await spool.close(SHIP_MS)
     await admin.stop()
-    return { unshippedBytes, ended: last !== undefined && written }
+    return { unshippedBytes, sinkProblem, ended: last !== undefined && written }
   }
 
   const { signal } = options
