@@ -16,6 +16,7 @@ import { expectGolden } from '../support/golden.ts'
 import { CHART, findHelm, objectsOf, render } from '../support/helm.ts'
 import type { Helm } from '../support/helm.ts'
 import { createNamespace, kubeAssets, nameOf, startApiServer } from '../support/kube-apiserver.ts'
+import { documentedPermissions } from '../support/operator-account.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
 
 const VALUES = readdirSync(join(CHART, 'ci'))
@@ -72,6 +73,14 @@ describe('the chart', function () {
     }
   })
 
+  it('grants the operator what docs/operate.md lists, verb by verb', () => {
+    const roles = objectsOf(render(helm, 'own-values.yaml')).filter(each => nameOf(each) === 'steno-operator')
+    const granted = (kind: string): readonly JsonObject[] => objectsAt(roles.find(each => each['kind'] === kind), 'rules')
+    const documented = documentedPermissions()
+    expect(granted('ClusterRole')).to.deep.equal(documented.filter(each => each.clusterWide).map(({ rule }) => rule))
+    expect(granted('Role')).to.deep.equal(documented.filter(each => !each.clusterWide).map(({ rule }) => rule))
+  })
+
   it('grants no wildcard', () => {
     const rules = VALUES.flatMap(values => objectsOf(render(helm, values)).flatMap(each => objectsAt(each, 'rules').filter(() => each['kind'] === 'ClusterRole' || each['kind'] === 'Role')))
     expect(rules).to.not.be.empty
@@ -110,10 +119,11 @@ describe('the chart', function () {
   })
 
   it('has alerts that Prometheus reads', async function () {
-    const rule = objectsOf(render(helm, 'cert-manager-values.yaml')).find(each => each['kind'] === 'PrometheusRule')
+    const rules = objectsOf(render(helm, 'cert-manager-values.yaml')).filter(each => each['kind'] === 'PrometheusRule')
+    expect(rules.map(nameOf)).to.have.members(['steno-injector', 'steno-operator'])
     const folder = await mkdtemp(join(tmpdir(), 'chart-'))
     try {
-      await writeFile(join(folder, 'rules.yaml'), dump(rule?.['spec']))
+      await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')) }))
       const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', join(folder, 'rules.yaml')], { encoding: 'utf8' })
       if (error !== undefined && process.env['CI'] !== 'true') return this.skip()
       expect(status, `${stdout}${stderr}`).to.equal(0)

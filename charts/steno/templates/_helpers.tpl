@@ -17,6 +17,17 @@ app.kubernetes.io/component: injector
 app.kubernetes.io/component: injector
 {{- end }}
 
+{{- define "steno.operator.selector" -}}
+app.kubernetes.io/name: steno
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "steno.operator.labels" -}}
+{{ include "steno.labels" . }}
+app.kubernetes.io/component: operator
+{{- end }}
+
 {{- define "steno.image" -}}
 {{- $repository := required "image.repository is needed: the image of steno" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
