@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],
 }
 /** A command that starts a role: the embedded default, the webhook, the operator. */
-const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'], 'src/cli/operate.ts': ['operator'] }
+const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/access-log.ts': ['recorder'], 'src/cli/place.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'], 'src/cli/operate.ts': ['operator'] }
 const PURE = ['record', 'policy', 'inject', 'errors']
 
 /** `src/record/frame.ts` → `record`, `src/errors.ts` → `errors`. */

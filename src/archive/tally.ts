@@ -76,6 +76,7 @@ export function addFrame(tally: Tally, frame: Frame): void {
     case 'session.start':
     case 'exchange.start':
     case 'gap':
+    case 'access':
       break
   }
 }

@@ -36,6 +36,10 @@ export interface InjectOptions {
   readonly certificate?: string
   readonly key?: string
   readonly ownCertificates?: boolean
+  readonly archive?: string
+  readonly sink?: string
+  readonly spool: string
+  readonly spoolMax: string
   readonly kubeconfig?: string
   readonly drain: string
   readonly logLevel: LogLevel
@@ -58,6 +62,8 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
   const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
   const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
   const client = createKubeClient(cluster)
+  const access = options.archive === undefined && options.sink === undefined ? undefined : await (await import('./access-log.ts')).openAccessLog(options, io, log)
+  if (access === undefined) log.warn('who reaches past a recorder is told by Events alone: for frames, give --sink or --archive')
   try {
     const webhook = await startWebhook({
       listen: addressFlag('--listen', options.listen),
@@ -70,6 +76,7 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
       log,
       random: Math.random,
       drainMs,
+      ...(access === undefined ? {} : { access }),
     })
     log.info('listening', { port: webhook.port, admin: webhook.adminPort, server: cluster.server.origin })
     void webhook.synced.then(() => log.info('ready: policies, namespaces and nodes are known'))
@@ -82,6 +89,8 @@ async function serve(options: InjectOptions, io: CliIo): Promise<ExitCode> {
     log.info('stopped')
     return 0
   } finally {
+    const left = await access?.stop(io.signal.aborted ? 'signal' : 'error')
+    if (left !== undefined && left > 0) log.warn('some frames could not be shipped; they stay in the spool for the next start', { bytes: left })
     await client.close()
   }
 }

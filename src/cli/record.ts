@@ -2,6 +2,7 @@
 
 import { StenoError } from '../errors.ts'
 import type { CliIo, ExitCode } from './io.ts'
+import { placeOf } from './place.ts'
 import { withTerminationLog } from './termination-log.ts'
 import { recordUntilTold } from './up.ts'
 import type { UpOptions } from './up.ts'
@@ -30,9 +31,4 @@ function parsePair(text: string): { readonly listen: number; readonly app: numbe
   const [listen, app] = [Number(match?.[1]), Number(match?.[2])]
   if (match === null || listen > 65_535 || app < 1 || app > 65_535) throw new StenoError('usage.invalid', `--port must be LISTEN=APP such as 15080=8080, not ${JSON.stringify(text)}`)
   return { listen, app }
-}
-
-function placeOf(env: CliIo['env']): NonNullable<UpOptions['place']> {
-  const known = Object.entries({ pod: env['STENO_POD'], namespace: env['STENO_NAMESPACE'], node: env['STENO_NODE'], image: env['STENO_IMAGE'] })
-  return Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== ''))
 }

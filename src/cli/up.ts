@@ -99,7 +99,8 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
   return ended ? 0 : 1
 }
 
-function sinkOf({ archive, sink }: Pick<UpOptions, 'archive' | 'sink'>, io: CliIo): SinkConfig {
+/** Of flags and environment; the default folder without either flag. */
+export function sinkOf({ archive, sink }: Pick<UpOptions, 'archive' | 'sink'>, io: CliIo): SinkConfig {
   if (sink === undefined) {
     const path = archive ?? defaultArchive(io)
     if (isS3(path)) throw new StenoError('usage.invalid', `recordings reach ${path} through Firehose: give --sink firehose://stream, and a folder or nothing as archive`)
@@ -119,7 +120,8 @@ function parseUpstream(text: string): URL {
   return url
 }
 
-function parseSize(flag: string, text: string): number {
+/** @returns bytes */
+export function parseSize(flag: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)?$/.exec(text)
   const unit = { Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 }[match?.[2] ?? ''] ?? 1
   const bytes = Math.floor(Number(match?.[1]) * unit)

@@ -21,6 +21,12 @@ export function objectsAt(value: Json | undefined, key: string): readonly JsonOb
   return Array.isArray(found) ? found.filter(isObject) : []
 }
 
+/** The texts of a list, in their order; none where no list stands. */
+export function stringsAt(value: Json | undefined, key: string): readonly string[] {
+  const found = isObject(value) ? value[key] : undefined
+  return Array.isArray(found) ? found.filter((each: Json) => typeof each === 'string') : []
+}
+
 /** The text, or undefined where something else stands. */
 export function textAt(value: Json | undefined, key: string): string | undefined {
   const found = isObject(value) ? value[key] : undefined

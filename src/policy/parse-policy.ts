@@ -3,7 +3,7 @@
 import { isObject, numberAt, textAt } from './json.ts'
 import { Reader } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, VERSION } from './session-policy.ts'
+import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, OTHERS, VERSION } from './session-policy.ts'
 import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy, Subject } from './session-policy.ts'
 
 export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
@@ -52,11 +52,11 @@ function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
   const onFailure = read.oneOf(spec['onFailure'], 'spec.onFailure', FAILURES, 'Block')
   const optOut = read.oneOf(spec['optOut'], 'spec.optOut', OPT_OUTS, 'Refuse')
   const directPort = read.oneOf(spec['directPort'], 'spec.directPort', DIRECT_PORTS, 'Close')
-  const connect = readAccess(read, spec['access'])
+  const { connect, others } = readAccess(read, spec['access'])
   const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'])
   if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
   if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined) return undefined
-  return { selector, ports, capture, durability, onFailure, optOut, directPort, connect, ...(sink === undefined ? {} : { sink }) }
+  return { selector, ports, capture, durability, onFailure, optOut, directPort, connect, others, ...(sink === undefined ? {} : { sink }) }
 }
 
 function readPort(read: Reader, value: unknown, path: string): string | number | undefined {
@@ -96,10 +96,11 @@ function readTerm(read: Reader, value: unknown, path: string): SelectorTerm | un
   return key === undefined || operator === undefined ? undefined : { key, operator, values }
 }
 
-function readAccess(read: Reader, value: unknown): Subject[] {
-  if (value === undefined) return []
-  const access = read.object(value, 'spec.access', ['connect'])
-  return access === undefined ? [] : read.list(access['connect'], 'spec.access.connect', MAX_SUBJECTS, (entry, path) => readSubject(read, entry, path))
+function readAccess(read: Reader, value: unknown): Pick<PolicySpec, 'connect' | 'others'> {
+  const access = value === undefined ? undefined : read.object(value, 'spec.access', ['connect', 'others'])
+  if (access === undefined) return { connect: [], others: 'Record' }
+  const connect = read.list(access['connect'], 'spec.access.connect', MAX_SUBJECTS, (entry, path) => readSubject(read, entry, path))
+  return { connect, others: read.oneOf(access['others'], 'spec.access.others', OTHERS, 'Record') ?? 'Record' }
 }
 
 function readSubject(read: Reader, value: unknown, path: string): Subject | undefined {

@@ -22,6 +22,11 @@ export type OptOut = (typeof OPT_OUTS)[number]
 /** What becomes of the server's own port once the recorder has taken over its name. */
 export type DirectPort = (typeof DIRECT_PORTS)[number]
 
+export const OTHERS = ['Record', 'Refuse'] as const
+
+/** What becomes of somebody who reaches for a recorded pod and is not named in `access.connect`. */
+export type Others = (typeof OTHERS)[number]
+
 /** Most ports of a policy: each takes a listener of its own. */
 export const MAX_PORTS = 8
 export const MAX_SUBJECTS = 32
@@ -60,6 +65,7 @@ export interface PolicySpec {
   readonly directPort: DirectPort
   /** Who may reach the recorded pods through the API server. */
   readonly connect: readonly Subject[]
+  readonly others: Others
   /** Where recordings go; the installation's own when absent. */
   readonly sink?: FirehoseSink
 }

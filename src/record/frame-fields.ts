@@ -105,6 +105,7 @@ const KINDS: Readonly<Record<string, Fields>> = {
     late: [shape({ type: [rpcType, '?'], rpcId: [rpcId, '?'], method: [text, '?'], name: [text, '?'], isError: [flag, '?'], errorCode: [number, '?'] }), '?'],
     ...part,
   },
+  access: { action: [text], namespace: [text], pod: [text], container: [text, '?'], image: [text, '?'], user: [text], groups: [texts, '?'], program: [text, '?'], arguments: [count, '?'], allowed: [flag], reason: [text, '?'] },
   gap: { reason: [text], detail: [text, '?'], count: [count, '?'], bytes: [count, '?'], of: [text, '?'], fromSeq: [count, '?'], toSeq: [count, '?'], fromTime: [text, '?'], toTime: [text, '?'] },
 }
 

@@ -184,6 +184,24 @@ export type FrameContent =
       readonly late?: { readonly type?: 'request' | 'response' | 'notification'; readonly rpcId?: RpcId; readonly method?: string; readonly name?: string; readonly isError?: boolean; readonly errorCode?: number }
     } & BodyPart)
   | {
+      /** Somebody reached past the recorder. Not part of any session; each has an exchange number of its own. */
+      readonly kind: 'access'
+      readonly action: 'exec' | 'attach' | 'port-forward' | 'ephemeral-container'
+      readonly namespace: string
+      readonly pod: string
+      readonly container?: string
+      /** Of an ephemeral container. */
+      readonly image?: string
+      /** As the API server knows them. */
+      readonly user: string
+      readonly groups?: readonly string[]
+      /** First word of the command, and how many follow it: those may hold secrets, and are not kept. */
+      readonly program?: string
+      readonly arguments?: number
+      readonly allowed: boolean
+      readonly reason?: string
+    }
+  | {
       readonly kind: 'gap'
       readonly reason: string
       readonly detail?: string

@@ -2,7 +2,7 @@
 
 import type { Frame, RpcId, Side } from './frame.ts'
 
-export type RowKind = 'REQ' | 'RES' | 'ERR' | 'NTF' | 'HTTP' | 'OPEN' | 'CLOSE' | 'START' | 'END' | 'GAP' | 'BODY' | 'WRITER' | 'POLICY' | 'OTHER'
+export type RowKind = 'REQ' | 'RES' | 'ERR' | 'NTF' | 'HTTP' | 'OPEN' | 'CLOSE' | 'START' | 'END' | 'GAP' | 'ACCESS' | 'BODY' | 'WRITER' | 'POLICY' | 'OTHER'
 
 export interface FrameRef {
   readonly writer: string
@@ -66,6 +66,8 @@ export function rowKind(frame: Frame, type: Row['type'], isError: boolean): RowK
       return 'WRITER'
     case 'gap':
       return 'GAP'
+    case 'access':
+      return 'ACCESS'
     case 'body':
       return 'BODY'
     default:

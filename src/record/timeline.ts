@@ -130,7 +130,14 @@ function noteOf(frame: Frame): string | undefined {
   if (frame.kind === 'mcp') return frame.isError === true || frame.errorCode !== undefined ? errorNote(frame.body) : undefined
   if (frame.kind === 'exchange.end' || frame.kind === 'http' || frame.kind === 'session.end' || frame.kind === 'writer.stop') return frame.reason
   if (frame.kind === 'gap') return frame.detail === undefined ? frame.reason : `${frame.reason}: ${frame.detail}`
+  if (frame.kind === 'access') return accessNote(frame)
   return undefined
+}
+
+function accessNote({ user, action, namespace, pod, container, program, image, allowed, reason }: FrameOf<'access'>): string {
+  const where = `${namespace}/${pod}${container === undefined ? '' : `/${container}`}`
+  const what = program ?? image
+  return `${user}: ${action} ${where}${what === undefined ? '' : ` (${what})`}${allowed ? '' : `, refused${reason === undefined ? '' : `: ${reason}`}`}`
 }
 
 /** Text of a frame that a reader sees beside its body. */

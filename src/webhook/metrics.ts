@@ -4,6 +4,8 @@ import { loadPromClient } from '../platform/prom-client.ts'
 
 export interface WebhookMetrics {
   decided(decision: 'inject' | 'skip', reason: string): void
+  /** Somebody reached for a recorded pod. */
+  accessed(action: string, outcome: 'allowed' | 'refused', recorded: boolean): void
   /** `status`: of the HTTP answer. */
   answered(path: string, status: number, seconds: number): void
   /** A step in the life of certificates; see `certificates/rotation.ts`. */
@@ -23,9 +25,11 @@ export function createWebhookMetrics(): WebhookMetrics {
   const injections = new Counter({ name: 'steno_injections_total', help: 'Pods that were decided on, by decision and reason.', labelNames: ['decision', 'reason'], registers })
   const admission = new Histogram({ name: 'steno_admission_seconds', help: 'Duration of admission reviews.', labelNames: ['path'], buckets: BUCKETS, registers })
   const reviews = new Counter({ name: 'steno_admission_reviews_total', help: 'Admission reviews, by path and status of the answer.', labelNames: ['path', 'status'], registers })
+  const accesses = new Counter({ name: 'steno_accesses_total', help: 'Connections to recorded pods past their recorder, by action, outcome, and whether a frame says so.', labelNames: ['action', 'outcome', 'recorded'], registers })
   const steps = new Counter({ name: 'steno_certificate_steps_total', help: 'Steps that this replica took for the certificates of all, and attempts that failed.', labelNames: ['step'], registers })
   return {
     decided: (decision, reason) => injections.inc({ decision, reason }),
+    accessed: (action, outcome, recorded) => accesses.inc({ action, outcome, recorded: String(recorded) }),
     answered: (path, status, seconds) => {
       admission.observe({ path }, seconds)
       reviews.inc({ path, status: String(status) })

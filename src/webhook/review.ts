@@ -1,7 +1,7 @@
 /** The envelope of admission (admission.k8s.io/v1): what the API server asks, and the shape of an answer. */
 
 import type { PatchOperation } from '../inject/json-patch.ts'
-import { isObject, objectAt, textAt } from '../policy/json.ts'
+import { isObject, objectAt, stringsAt, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 
 export interface AdmissionRequest {
@@ -12,8 +12,11 @@ export interface AdmissionRequest {
   readonly kind: string
   readonly subResource: string
   readonly dryRun: boolean
-  /** What is to be stored; empty on a deletion. */
+  /** What is to be stored, or what is asked of a connection; empty on a deletion. */
   readonly object: JsonObject
+  readonly oldObject: JsonObject
+  readonly user: string
+  readonly groups: readonly string[]
 }
 
 export interface AdmissionAnswer {
@@ -46,6 +49,9 @@ export function parseReview(document: unknown): { readonly request: AdmissionReq
       subResource: textAt(request, 'subResource') ?? '',
       dryRun: request['dryRun'] === true,
       object: objectAt(request, 'object'),
+      oldObject: objectAt(request, 'oldObject'),
+      user: textAt(objectAt(request, 'userInfo'), 'username') ?? '',
+      groups: stringsAt(objectAt(request, 'userInfo'), 'groups'),
     },
   }
 }

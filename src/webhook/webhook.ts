@@ -22,6 +22,8 @@ import { createClusterView } from './cluster-view.ts'
 import type { ClusterViewOptions } from './cluster-view.ts'
 import { createWebhookMetrics } from './metrics.ts'
 import { mutatePod } from './mutate-pod.ts'
+import { validateConnect } from './validate-connect.ts'
+import type { AccessLog } from './validate-connect.ts'
 import { validatePod } from './validate-pod.ts'
 import { validatePolicy } from './validate-policy.ts'
 
@@ -42,6 +44,8 @@ export interface WebhookOptions {
   readonly clock: Clock
   readonly log: Log
   readonly random: () => number
+  /** Where it is recorded who reached past a recorder; nowhere when absent. The caller's to close. */
+  readonly access?: AccessLog
   /** How long everything is still answered after it was told to stop. */
   readonly drainMs?: number
   /** How often the certificate is looked at. */
@@ -81,6 +85,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     handlers: {
       '/mutate-pod': async (request, signal) => await mutatePod(request, deps, signal),
       '/validate-pod': async (request, signal) => await validatePod(request, deps, signal),
+      '/validate-connect': async (request, signal) => await validateConnect(request, { ...deps, client, log, access: options.access }, signal),
       '/validate-policy': async (request, signal) => await validatePolicy(request, deps, signal),
     },
     metrics,

@@ -37,6 +37,7 @@ export const anyContent: fc.Arbitrary<FrameContent> = fc.oneof(
   kindOf('mcp', { from: side, type: rpcType }, { rpcId, method: text, name: text, isError: flag, errorCode: fc.integer(), resultType: text, batch: count, event, links, masked, duplicateKeys: fc.array(text), bytes: count, more: fc.constant(true), ...part }),
   kindOf('http', { from: side }, { contentType: text, reason: text, event, masked, bytes: count, more: fc.constant(true), ...part }),
   kindOf('body', { of: count, part: count }, { last: fc.constant(true), bytes: count, sha256: text, late: fc.record({ type: rpcType, rpcId, method: text, name: text, isError: flag, errorCode: fc.integer() }, { requiredKeys: [] }), ...part }),
+  kindOf('access', { action: fc.constantFrom('exec', 'attach', 'port-forward', 'ephemeral-container'), namespace: text, pod: text, user: text, allowed: flag }, { container: text, image: text, groups: fc.array(text), program: text, arguments: count, reason: text }),
   kindOf('gap', { reason: text }, { detail: text, count, bytes: count, of: text, fromSeq: count, toSeq: count, fromTime: text, toTime: text }),
 )
 

@@ -105,6 +105,7 @@ KINDS = {
     'mcp': dict(BODY, **{'from': SIDE, 'type': RPC_TYPE, 'rpcId_': rpc_id, 'method_': text, 'name_': text, 'isError_': flag, 'errorCode_': any_number, 'resultType_': text, 'batch_': number, 'event_': EVENT, 'links_': LINKS, 'masked_': MASKED, 'duplicateKeys_': list_of(lambda value: True), 'more_': flag}),
     'http': dict(BODY, **{'from': SIDE, 'contentType_': text, 'reason_': text, 'event_': EVENT, 'masked_': MASKED, 'more_': flag}),
     'body': dict(BODY, **{'of': number, 'part': number, 'last_': flag, 'sha256_': text, 'late_': shape(type_=RPC_TYPE, rpcId_=rpc_id, method_=text, name_=text, isError_=flag, errorCode_=any_number)}),
+    'access': {'action': text, 'namespace': text, 'pod': text, 'container_': text, 'image_': text, 'user': text, 'groups_': list_of(text), 'program_': text, 'arguments_': number, 'allowed': flag, 'reason_': text},
     'gap': {'reason': text, 'detail_': text, 'count_': number, 'bytes_': number, 'of_': text, 'fromSeq_': number, 'toSeq_': number, 'fromTime_': text, 'toTime_': text},
 }
 

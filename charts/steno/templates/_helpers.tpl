@@ -52,6 +52,15 @@ memoryMib: {{ int .Values.recorder.memoryMib }}
 spoolMib: {{ int .Values.recorder.spoolMib }}
 {{- end }}
 
+{{/* Where frames about access go, as JSON; empty when nowhere. */}}
+{{- define "steno.injector.accessSink" -}}
+{{- if .Values.injector.access.sink -}}
+{{ toJson .Values.injector.access.sink }}
+{{- else if hasKey .Values.recorder.sink "firehose" -}}
+{{ toJson .Values.recorder.sink }}
+{{- end -}}
+{{- end }}
+
 {{- define "steno.injector.secretName" -}}
 {{- if eq .Values.injector.certificates.mode "provided" -}}
 {{ required "injector.certificates.secretName is needed with mode provided" .Values.injector.certificates.secretName }}
