@@ -23,6 +23,8 @@ export interface ReflectorOptions<T> {
   readonly keep: (object: JsonObject) => T | undefined
   /** Called when what is kept of an object may have changed: it came, went, was written, or a list was taken anew. Must not throw. */
   readonly onChange?: (change: Change<T>) => void
+  /** Reads the first list in pages from etcd instead of all at once from the API server's cache: for what is too much to hold twice. */
+  readonly paged?: boolean
   readonly clock: Clock
   readonly log: Log
   /** 0 to 1, for jitter. */
@@ -134,7 +136,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   /** Where a broken watch goes on. */
   let resume: string | undefined
-  let fresh = false
+  let fresh = options.paged === true
   let failures = 0
 
   const round = async (): Promise<void> => {
@@ -149,7 +151,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     }
     const started = clock.monotonic()
     resume = await follow(resume)
-    fresh = resume === undefined
+    fresh = resume === undefined || options.paged === true
     // A server that ends each watch at once must not be asked again at once.
     if (clock.monotonic() - started < FIRST_WAIT_MS) throw new KubeError(0, 'TooShort', 'the watch ended as soon as it began')
     failures = 0

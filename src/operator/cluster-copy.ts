@@ -96,6 +96,7 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
   const pods = createReflector<PodEntry>({
     ...options,
     path: '/api/v1/pods',
+    paged: true,
     keep: podEntry,
     onChange: ({ key, before, after }) => {
       file(podsOf, key, after)

@@ -93,8 +93,10 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const coverageOf = coverageController(deps, options.settings)
   const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), readyController(deps, [POLICY_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
   for (const { name, reconcile } of controllers) {
-    const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs: number }> => {
+    const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs?: number }> => {
       const { againMs } = await reconcile(key, signal)
+      // Nobody would ever take back the timer of a policy that is gone.
+      if (copy.policy(key) === undefined) return {}
       return { againMs: againMs ?? RESYNC_MS * (1 + RESYNC_JITTER * (2 * random() - 1)) }
     }
     queues.set(name, createWorkQueue({ name, reconcile: again, clock, log, random, metrics, ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }) }))
