@@ -4,13 +4,14 @@
  */
 
 /** Raise whenever tables, or what is counted into them, change. */
-export const CATALOG_VERSION = 3
+export const CATALOG_VERSION = 4
 
 /** Row of `session` under which exchanges without a session are counted. */
 export const UNGROUPED_ROW = 1
 
 export const SCHEMA = `
   create table meta (key text primary key, value text not null) without rowid;
+  -- bytes are real: a hostile archive can claim more than an integer of JavaScript holds
   -- progress: bytes below next_offset are taken in, and skip payload bytes of the member that starts there
   create table object (id integer primary key, name text not null unique, size integer not null, modified real not null,
     next_offset integer not null, skip integer not null, tail text not null);
@@ -25,7 +26,7 @@ export const SCHEMA = `
   create table place_session (session integer not null, place integer not null, primary key (session, place)) without rowid;
   create table session (id integer primary key, name text not null unique, basis text, server text, workload text, pod text,
     client text, identity text, started text not null, last text not null, exchanges integer not null, calls integer not null,
-    errors integer not null, denials integer not null, frames integer not null, bytes integer not null,
+    errors integer not null, denials integer not null, frames integer not null, bytes real not null,
     -- the frame that basis and server, client, identity come from: the earliest that says so
     start_at text not null default '9999', client_at text not null default '9999', identity_at text not null default '9999');
   create index session_started on session (started, name);
@@ -38,7 +39,7 @@ export const SCHEMA = `
   create index session_tool_tool on session_tool (tool, session);
   -- early_first to early_last: where the frames stand that name no session, in an exchange that a later frame gave one
   create table exchange (writer integer not null, number integer not null, session integer not null, frames integer not null,
-    calls integer not null, errors integer not null, failed integer not null, denials integer not null, bytes integer not null,
+    calls integer not null, errors integer not null, failed integer not null, denials integer not null, bytes real not null,
     started text not null, last text not null, first integer not null, newest integer not null, ended integer not null,
     tools text, early_first integer, early_last integer, primary key (writer, number, session)) without rowid;
   create index exchange_early on exchange (session) where early_first is not null;

@@ -116,7 +116,7 @@ describe('steno before a hostile archive', () => {
     await writeFile(odd, '{"writer":"../../writer","seq":0}\n')
     await mkdir(join(archive, ...Array<string>(40).fill('d')), { recursive: true })
     await mkdir(join(archive, '.catalog'))
-    await symlink(join(folder, 'outside.jsonl'), join(archive, '.catalog/catalog-3.sqlite'))
+    await symlink(join(folder, 'outside.jsonl'), join(archive, '.catalog/catalog-4.sqlite'))
     for (const argv of COMMANDS) await run(argv.map(word => (word === 'ID' ? 'session-one' : word)))
     expect((await run(['list', '-o', 'name'])).out).to.equal('session-one\n')
   })
@@ -126,6 +126,13 @@ describe('steno before a hostile archive', () => {
     await writeFileIn(archive, 'a.jsonl', segmentPayload('../../../tmp/evil', lines))
     for (const argv of COMMANDS) await run(argv.map(word => (word === 'ID' ? '../../outside' : word)))
     expect((await run(['verify'])).code).to.equal(0)
+  })
+
+  it('counts on when frames claim more bytes than a number holds', async () => {
+    const lines = Array.from({ length: 4 }, (_, seq) => frameLine('writer-a', seq, { kind: 'http', from: 'client', session: 'session-one', exchange: 0, body: 'x', bytes: Number.MAX_SAFE_INTEGER }))
+    await writeFileIn(archive, 'a.jsonl', segmentPayload('writer-a', lines))
+    for (const argv of COMMANDS) await run(argv.map(word => (word === 'ID' ? 'session-one' : word)))
+    expect((await run(['list', '-o', 'name'])).out).to.equal('session-one\n')
   })
 
   it('refuses a bomb with little memory, and shows what else is there', async function () {
