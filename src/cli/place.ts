@@ -5,5 +5,11 @@ import type { CliIo } from './io.ts'
 
 export function placeOf(env: CliIo['env']): WriterPlace {
   const known = Object.entries({ pod: env['STENO_POD'], namespace: env['STENO_NAMESPACE'], node: env['STENO_NODE'], image: env['STENO_IMAGE'] })
-  return Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== ''))
+  const [name, hash] = [env['STENO_POLICY'] ?? '', env['STENO_POLICY_HASH'] ?? '']
+  return { ...Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== '')), ...(name === '' || hash === '' ? {} : { policy: { name, hash } }) }
+}
+
+/** Kind and name of what made the pod; undefined when nothing did. */
+export function workloadOf(env: CliIo['env']): string | undefined {
+  return env['STENO_WORKLOAD'] === '' ? undefined : env['STENO_WORKLOAD']
 }

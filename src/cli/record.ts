@@ -2,13 +2,13 @@
 
 import { StenoError } from '../errors.ts'
 import type { CliIo, ExitCode } from './io.ts'
-import { placeOf } from './place.ts'
+import { placeOf, workloadOf } from './place.ts'
 import { withTerminationLog } from './termination-log.ts'
 import { recordUntilTold } from './up.ts'
 import type { UpOptions } from './up.ts'
 
 /** As the command line gives them. */
-export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place'> {
+export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place' | 'workload'> {
   readonly port: readonly string[]
 }
 
@@ -23,7 +23,7 @@ function upOptions(options: RecordOptions, io: CliIo): UpOptions {
   // Sessions of two servers must not be taken for one.
   const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `0.0.0.0:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
   if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
-  return { ...options, ...first, further, place: placeOf(io.env) }
+  return { ...options, ...first, further, place: placeOf(io.env), workload: workloadOf(io.env) }
 }
 
 function parsePair(text: string): { readonly listen: number; readonly app: number } {

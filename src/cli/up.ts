@@ -36,6 +36,7 @@ export interface UpOptions {
   /** Further servers, as `steno record` has them. */
   readonly further?: readonly { readonly upstream: string; readonly listen: string; readonly serverName: string }[]
   readonly place?: WriterPlace
+  readonly workload?: string | undefined
 }
 
 const MIN_SPOOL_BYTES = 16 * 1024 * 1024
@@ -68,6 +69,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     key: readKey(options.keyFile),
     further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
     place: options.place ?? {},
+    workload: options.workload,
     clock: systemClock,
     log,
     signal: io.signal,

@@ -22,6 +22,8 @@ export interface Plan {
   readonly capture: Exclude<Capture, 'Auto'>
   readonly ports: readonly InjectedPort[]
   readonly assignedUids: boolean
+  /** Of the policies together. */
+  readonly policyHash: string
   /** Short digest of a text. */
   readonly digest: (text: string) => string
 }

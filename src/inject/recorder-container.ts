@@ -38,6 +38,7 @@ export interface RecorderInput {
   readonly ports: readonly InjectedPort[]
   /** The cluster assigns uids itself. */
   readonly assignedUids: boolean
+  readonly policyHash: string
 }
 
 /** Every field that the API server would fill in is written out, so that the container compares equal on the next run. */
@@ -104,7 +105,7 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
   ]
 }
 
-function recorderEnv({ facts, policy, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
+function recorderEnv({ facts, policy, policyHash, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
   const field = (name: string, fieldPath: string): JsonObject => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
   return [
     field('STENO_POD', 'metadata.name'),
@@ -113,6 +114,7 @@ function recorderEnv({ facts, policy, settings }: RecorderInput, sink: DefaultSi
     ...(facts.workload === undefined ? [] : [{ name: 'STENO_WORKLOAD', value: facts.workload }]),
     { name: 'STENO_IMAGE', value: settings.image },
     { name: 'STENO_POLICY', value: policy.names.join(',') },
+    { name: 'STENO_POLICY_HASH', value: policyHash },
     { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
     ...('claim' in sink || settings.roleArn === undefined
       ? []

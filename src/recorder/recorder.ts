@@ -53,6 +53,8 @@ export interface RecorderOptions extends Door {
   /** Further servers, recorded by the same writer. */
   readonly further?: readonly Door[]
   readonly place?: WriterPlace
+  /** Kind and name of what made the pod, such as `Deployment/weather`. */
+  readonly workload?: string | undefined
   readonly admin: Address
   readonly spoolDirectory: string
   readonly spoolMaxBytes: number
@@ -126,7 +128,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
   const nextExchange = (): number => exchanges++
   const doors = [options, ...(options.further ?? [])].map(({ upstream, listen, serverName }) => {
     const door = { upstream, listen, serverName }
-    const sessions = createSessionTable({ journal, clock, server: sessionServer(door), maxLive: MAX_LIVE_SESSIONS })
+    const sessions = createSessionTable({ journal, clock, server: sessionServer(door, options), maxLive: MAX_LIVE_SESSIONS })
     return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange })) }
   })
   let state: RecorderState = 'starting'
@@ -194,9 +196,9 @@ async function inTurn(all: readonly Ingress[]): Promise<number[]> {
 }
 
 /** What sessions say about the server they are with. */
-function sessionServer({ serverName, upstream }: Door): SessionDeps['server'] {
+function sessionServer({ serverName, upstream }: Door, { workload, place }: Pick<RecorderOptions, 'workload' | 'place'>): SessionDeps['server'] {
   const usualPort = upstream.protocol === 'https:' ? 443 : 80
-  return { name: serverName, url: `${upstream.origin}${upstream.pathname}`, port: Number(upstream.port || usualPort) }
+  return { name: serverName, url: `${upstream.origin}${upstream.pathname}`, ...(workload === undefined ? {} : { workload }), ...(place?.pod === undefined ? {} : { pod: place.pod }), port: Number(upstream.port || usualPort) }
 }
 
 interface IngressParts {

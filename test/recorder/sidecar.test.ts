@@ -35,7 +35,7 @@ describe('steno record', () => {
     const started = Promise.withResolvers<void>()
     const running = steno(['record', ...servers.map((server, index) => `--port=${listen[index]}=${server.port}`), '--admin=127.0.0.1:0', `--archive=${folder}`, '--server-name=weather', '--linger=0'], {
       signal: stopping.signal,
-      env: { STENO_POD: 'weather-0', STENO_NAMESPACE: 'team-a', STENO_NODE: 'node-a', STENO_IMAGE: 'steno:1' },
+      env: { STENO_POD: 'weather-0', STENO_NAMESPACE: 'team-a', STENO_NODE: 'node-a', STENO_IMAGE: 'steno:1', STENO_WORKLOAD: 'StatefulSet/weather', STENO_POLICY: 'all,tools', STENO_POLICY_HASH: '0123456789abcdef' },
       onTalk: text => {
         if (text.includes('"recording"')) started.resolve()
       },
@@ -53,6 +53,8 @@ describe('steno record', () => {
     const recorded = await readRecorded(folder)
     expect(recorded.of('writer.start')).to.have.length(1)
     expect(recorded.of('writer.start')[0]).to.include({ pod: 'weather-0', namespace: 'team-a', node: 'node-a', image: 'steno:1' })
+    expect(recorded.of('writer.start')[0]?.policy).to.deep.equal({ name: 'all,tools', hash: '0123456789abcdef' })
+    for (const { server } of recorded.of('session.start')) expect(server).to.include({ workload: 'StatefulSet/weather', pod: 'weather-0' })
     expect(recorded.of('session.start').map(({ server }) => server.name).toSorted()).to.deep.equal(servers.map(({ port }) => `weather:${port}`).toSorted())
     expect(new Set(recorded.of('session.start').map(({ session }) => session))).to.have.property('size', 2)
     expect(recorded.of('exchange.start').map(({ exchange }) => exchange)).to.deep.equal([0, 1])
