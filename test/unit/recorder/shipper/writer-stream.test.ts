@@ -40,8 +40,8 @@ describe('openWriterStream()', () => {
     await writeFile(pathOf(file), Buffer.concat([bytes, Buffer.alloc(1000)]))
     return { file, offset: bytes.length }
   }
-  const open = (): WriterStream => {
-    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now: Date.now, level: 3, onHole: (from, to) => holes.push([from, to]) })
+  const open = (now = Date.now): WriterStream => {
+    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now, level: 3, onHole: (from, to) => holes.push([from, to]) })
     return stream
   }
   /** All that the stream gives, each segment accepted at once. */
@@ -128,6 +128,35 @@ describe('openWriterStream()', () => {
     expect(ranges(await drain(open(), later))).to.deep.equal([[4, 4, 1, 'chained']])
     await stream?.remove()
     expect(await readdir(folder)).to.deep.equal([])
+  })
+
+  it('writes its position down once in 200 ms, before it removes a file, and when it is closed; what a kill leaves unwritten goes out again', async () => {
+    let nowMs = 0
+    const live = open(() => nowMs)
+    /** One more frame, as a segment of its own, accepted. @returns the first frame that a start after a kill would send */
+    const accept = async (file: number, ...lines: readonly string[]): Promise<unknown> => {
+      const durable = await writeLog(file, ...lines)
+      while (live.read(durable, BUDGET) !== 'idle');
+      expect(await live.accepted(live.finish() as Packed)).to.equal(undefined)
+      const next = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now: () => nowMs, level: 3, onHole: () => {} })
+      while (next.read(undefined, BUDGET) !== 'idle');
+      const first = next.finish()?.segment.index.firstSeq
+      await next.close()
+      return first
+    }
+    const lines = [0, 1, 2, 3, 4, 5].map(seq => lineOf(seq))
+    expect(await accept(0, ...lines.slice(0, 1))).to.equal(undefined)
+    nowMs = 199
+    expect(await accept(0, ...lines.slice(0, 2))).to.equal(1)
+    expect(await accept(0, ...lines.slice(0, 3))).to.equal(1)
+    nowMs = 200
+    expect(await accept(0, ...lines.slice(0, 4))).to.equal(undefined)
+    expect(await accept(1, ...lines.slice(4, 5))).to.equal(undefined)
+    expect(await readdir(folder)).to.have.members([`${WRITER}-000001.log`, `${WRITER}.shipped`])
+    expect(await accept(1, ...lines.slice(4, 6))).to.equal(5)
+    await live.close()
+    expect(await drain(open())).to.deep.equal([])
+    expect(holes).to.deep.equal([])
   })
 
   it('reads no further than what is durable, and not what an unfinished file holds', async () => {
