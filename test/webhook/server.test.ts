@@ -153,7 +153,7 @@ describe('the webhook server', function () {
       const stopping = new AbortController()
       let ready = false
       const stderr = { text: '' }
-      const running = steno(['inject', '--config', join(folder, 'config.yaml'), '--certificate', join(folder, 'tls.crt'), '--key', join(folder, 'tls.key'), '--kubeconfig', server.kubeconfig, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--drain', '0s'], {
+      const running = steno(['inject', '--config', join(folder, 'config.yaml'), '--certificate', join(folder, 'tls.crt'), '--key', join(folder, 'tls.key'), '--kubeconfig', server.kubeconfig, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--drain', '0s', '--archive', join(folder, 'archive'), '--spool', join(folder, 'spool')], {
         signal: stopping.signal,
         onTalk: text => {
           stderr.text = text
@@ -166,6 +166,8 @@ describe('the webhook server', function () {
       expect(responseOf(answer)).to.include({ allowed: true, patchType: 'JSONPatch' })
       stopping.abort()
       expect(await running).to.have.property('code', 0)
+      // Its own writer, for those who reach past a recorder, has begun and ended in order.
+      expect((await steno(['verify', '--archive', join(folder, 'archive')])).out).to.include('consistent')
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
