@@ -17,15 +17,20 @@ export function jsonPatch(before: Json, after: Json, path = ''): PatchOperation[
 
 function objectPatch(before: JsonObject, after: JsonObject, path: string): PatchOperation[] {
   const operations: PatchOperation[] = []
-  for (const name of Object.keys(before)) if (after[name] === undefined && before[name] !== undefined) operations.push({ op: 'remove', path: `${path}/${escaped(name)}` })
+  for (const [name, old] of Object.entries(before)) if (old !== undefined && own(after, name) === undefined) operations.push({ op: 'remove', path: `${path}/${escaped(name)}` })
   for (const [name, value] of Object.entries(after)) {
     if (value === undefined) continue
-    const old = before[name]
+    const old = own(before, name)
     const at = `${path}/${escaped(name)}`
-    if (!Object.hasOwn(before, name) || old === undefined) operations.push({ op: 'add', path: at, value })
+    if (old === undefined) operations.push({ op: 'add', path: at, value })
     else operations.push(...jsonPatch(old, value, at))
   }
   return operations
+}
+
+/** A member of the object itself: a user may call a field `valueOf`, which every object inherits. */
+function own(object: JsonObject, name: string): Json | undefined {
+  return Object.hasOwn(object, name) ? object[name] : undefined
 }
 
 function listPatch(before: readonly Json[], after: readonly Json[], path: string): PatchOperation[] {

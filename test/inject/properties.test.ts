@@ -152,11 +152,20 @@ describe('decide(), whatever the pod', () => {
 })
 
 describe('jsonPatch()', () => {
+  it('removes and adds a field that has the name of one which every object inherits', () => {
+    for (const name of ['valueOf', 'constructor', 'toString', '__proto__']) {
+      const named: Json = Object.fromEntries([[name, 0]])
+      expect(jsonPatch(named, {}), name).to.deep.equal([{ op: 'remove', path: `/${name}` }])
+      expect(jsonPatch({}, named), name).to.deep.equal([{ op: 'add', path: `/${name}`, value: 0 }])
+    }
+  })
+
   it('makes the second of any two values from the first', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.jsonValue(), (before, after) => {
         expect(applyPatch(before as Json, jsonPatch(before as Json, after as Json))).to.deep.equal(after)
       }),
+      { numRuns: 2_000 },
     )
   })
 })
