@@ -22,6 +22,8 @@ export interface Plan {
   readonly capture: Exclude<Capture, 'Auto'>
   readonly ports: readonly InjectedPort[]
   readonly assignedUids: boolean
+  /** Role that the recorder takes on in AWS. */
+  readonly roleArn: string | undefined
   /** Of the policies together. */
   readonly policyHash: string
   /** Short digest of a text. */

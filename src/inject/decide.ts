@@ -1,6 +1,7 @@
 /** The one decision: may this pod be recorded, and how. Pure: the webhook, the command line and tests ask the same function. */
 
 import type { JsonObject } from '../policy/json.ts'
+import { shippingRoleArn } from '../policy/aws-roles.ts'
 import { compilePolicy } from '../policy/compile.ts'
 import { mergePolicies } from '../policy/merge.ts'
 import type { EffectivePolicy } from '../policy/merge.ts'
@@ -86,7 +87,8 @@ export function decide(input: DecisionInput): Decision {
 
   const { capture, ports } = choice
   const assignedUids = namespace.annotations[OPENSHIFT_UID_ANNOTATION] !== undefined
-  const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, policyHash: hashOf(policies, input.digest), digest: input.digest })
+  const roleArn = settings.roleArn ?? (settings.aws && shippingRoleArn(settings.aws, namespace.name, policy.shippingPolicy, facts.serviceAccount, input.digest))
+  const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, roleArn, policyHash: hashOf(policies, input.digest), digest: input.digest })
   const patch = jsonPatch(before, pod)
   const reason = patch.length === 0 ? 'unchanged' : stripped.injected ? 'updated' : 'injected'
   return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...choice.warnings.map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }

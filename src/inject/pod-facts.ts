@@ -25,6 +25,7 @@ export interface PodFacts {
   readonly runsForEver: boolean
   /** All containers ask for exactly what they may use (Kubernetes, "Pod Quality of Service Classes"). */
   readonly guaranteed: boolean
+  readonly serviceAccount: string
   readonly containerNames: readonly string[]
   readonly volumeNames: readonly string[]
   /** Ports that take traffic, in the order in which the name of one is looked up: regular containers, then native sidecars. */
@@ -49,6 +50,8 @@ export function podFacts(pod: JsonObject): PodFacts | undefined {
     ...(workload === undefined ? {} : { workload }),
     runsForEver: (textAt(spec, 'restartPolicy') ?? 'Always') === 'Always',
     guaranteed: [...containers, ...inits].every(isGuaranteed),
+    // The API server fills it in before webhooks are asked; a file may leave it out.
+    serviceAccount: textAt(spec, 'serviceAccountName') || 'default',
     containerNames: [...containers, ...inits].flatMap(each => textAt(each, 'name') ?? []),
     volumeNames: objectsAt(spec, 'volumes').flatMap(each => textAt(each, 'name') ?? []),
     ports: [...containers, ...inits.filter(each => each['restartPolicy'] === 'Always')].flatMap(portsOf),

@@ -39,6 +39,8 @@ export interface RecorderInput {
   /** The cluster assigns uids itself. */
   readonly assignedUids: boolean
   readonly policyHash: string
+  /** Role that it takes on in AWS. */
+  readonly roleArn: string | undefined
 }
 
 /** Every field that the API server would fill in is written out, so that the container compares equal on the next run. */
@@ -105,7 +107,7 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
   ]
 }
 
-function recorderEnv({ facts, policy, policyHash, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
+function recorderEnv({ facts, policy, policyHash, roleArn, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
   const field = (name: string, fieldPath: string): JsonObject => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
   return [
     field('STENO_POD', 'metadata.name'),
@@ -116,10 +118,10 @@ function recorderEnv({ facts, policy, policyHash, settings }: RecorderInput, sin
     { name: 'STENO_POLICY', value: policy.names.join(',') },
     { name: 'STENO_POLICY_HASH', value: policyHash },
     { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
-    ...('claim' in sink || settings.roleArn === undefined
+    ...('claim' in sink || roleArn === undefined
       ? []
       : [
-          { name: 'AWS_ROLE_ARN', value: settings.roleArn },
+          { name: 'AWS_ROLE_ARN', value: roleArn },
           { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: `${AWS_TOKEN_PATH}/token` },
         ]),
   ]

@@ -1,5 +1,7 @@
 /** What the installation says about every recorder. Policies say the rest. */
 
+import { readAwsInstallation } from '../policy/aws-installation.ts'
+import type { AwsInstallation } from '../policy/aws-installation.ts'
 import { Reader } from '../policy/problem.ts'
 import type { Problem } from '../policy/problem.ts'
 import type { FirehoseSink } from '../policy/session-policy.ts'
@@ -19,8 +21,10 @@ export interface InjectorSettings {
   readonly image: string
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never'
   readonly sink: DefaultSink
-  /** Role that recorders take on in AWS. */
+  /** Role that recorders take on in AWS, whatever policies there are. */
   readonly roleArn?: string
+  /** Where the operator makes roles; recorders take on those, unless `roleArn` says otherwise. */
+  readonly aws?: AwsInstallation
   /** Request of CPU. */
   readonly cpu: string
   /** Request and limit of CPU in pods whose class is Guaranteed, which need both. */
@@ -33,7 +37,7 @@ export interface InjectorSettings {
 
 export type ParsedSettings = { readonly settings: InjectorSettings } | { readonly problems: readonly Problem[] }
 
-const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
+const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
 const CPU = { pattern: /^(?:[1-9][0-9]*m|[1-9][0-9]*)$/, says: 'must be CPU such as 100m or 1' }
 const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/\S{1,512}$/, says: 'must be the ARN of an IAM role' }
 const IMAGE = { pattern: /^\S{1,512}$/, says: 'must be the reference of an image' }
@@ -55,13 +59,14 @@ export function parseSettings(document: unknown, version: string): ParsedSetting
   const namespace = read.text(value['namespace'] ?? 'steno-system', 'namespace', NAME)
   const sink = readSink(read, value['sink'])
   const roleArn = value['roleArn'] === undefined ? undefined : read.text(value['roleArn'], 'roleArn', ROLE)
+  const aws = value['aws'] === undefined ? undefined : readAwsInstallation(read, value['aws'], 'aws')
   const cpu = read.text(value['cpu'] ?? '50m', 'cpu', CPU)
   const guaranteedCpu = read.text(value['guaranteedCpu'] ?? '250m', 'guaranteedCpu', CPU)
   const memoryMib = whole(read, value['memoryMib'] ?? 192, 'memoryMib', MIN_MEMORY_MIB)
   const spoolMib = whole(read, value['spoolMib'] ?? 512, 'spoolMib', MIN_SPOOL_MIB)
   if (read.problems.length > 0 || image === undefined || imagePullPolicy === undefined || namespace === undefined || sink === undefined) return { problems: read.problems }
   if (cpu === undefined || guaranteedCpu === undefined || memoryMib === undefined || spoolMib === undefined) return { problems: read.problems }
-  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), cpu, guaranteedCpu, memoryMib, spoolMib } }
+  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), cpu, guaranteedCpu, memoryMib, spoolMib } }
 }
 
 function readSink(read: Reader, value: unknown): DefaultSink | undefined {

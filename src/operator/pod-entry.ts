@@ -9,6 +9,7 @@ export interface PodEntry {
   readonly namespace: string
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
+  readonly serviceAccount: string
   /** For `decide()`: without what it does not look at. */
   readonly pod: JsonObject
   /** Of a recorder that is there. */
@@ -36,10 +37,11 @@ export function podEntry(object: JsonObject): PodEntry {
     namespace: textAt(metadata, 'namespace') ?? '',
     name: textAt(metadata, 'name') ?? '',
     labels,
+    serviceAccount: textAt(spec, 'serviceAccountName') || 'default',
     pod: {
       metadata: { ...picked(objectAt(object, 'metadata'), ['name', 'ownerReferences']), labels, annotations: Object.fromEntries(Object.entries(annotations).filter(([name]) => name.startsWith('steno.dev/') || ANNOTATIONS.includes(name))) },
       spec: {
-        ...picked(spec, ['hostNetwork', 'os', 'nodeSelector', 'restartPolicy']),
+        ...picked(spec, ['hostNetwork', 'os', 'nodeSelector', 'restartPolicy', 'serviceAccountName']),
         containers: containers('containers'),
         ...(spec['initContainers'] === undefined ? {} : { initContainers: containers('initContainers') }),
         volumes: objectsAt(spec, 'volumes').map(each => picked(each, ['name'])),

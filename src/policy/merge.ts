@@ -14,6 +14,8 @@ export interface EffectivePolicy {
   readonly onFailure: PolicySpec['onFailure']
   readonly optOut: PolicySpec['optOut']
   readonly sink?: FirehoseSink
+  /** Name of the policy that says where recordings go; the first where none does. */
+  readonly shippingPolicy: string
   /** Fields on which the policies disagree and where one had to win. */
   readonly conflicts: readonly ('capture' | 'durability' | 'onFailure' | 'optOut' | 'sink')[]
 }
@@ -39,9 +41,15 @@ export function mergePolicies(policies: readonly SessionPolicy[]): EffectivePoli
     onFailure: some('onFailure', 'Block') ? 'Block' : 'Allow',
     optOut: some('optOut', 'Refuse') ? 'Refuse' : 'Allow',
     ...(sink === undefined ? {} : { sink }),
+    shippingPolicy: shippingPolicy(policies),
     conflicts: [
       ...(['capture', 'durability', 'onFailure', 'optOut'] as const).filter(differ),
       ...(new Set(sinks.map(({ stream, region }) => `${region}/${stream}`)).size > 1 ? ['sink' as const] : []),
     ],
   }
+}
+
+/** Name of the policy that says where recordings of a pod go, or of the first. @param policies that select it, sorted by name */
+export function shippingPolicy(policies: readonly SessionPolicy[]): string {
+  return (policies.find(({ spec }) => spec.sink !== undefined) ?? policies[0])?.name ?? ''
 }
