@@ -1,5 +1,6 @@
 /** The shipper as the main thread sees it: wakes the worker, hears what was accepted, starts it again when it dies. */
 
+import { extname } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { errorCode } from '../../platform/error-code.ts'
@@ -144,7 +145,7 @@ export function startShipper(options: ShipperOptions): Shipper {
     starting = undefined
     Atomics.store(shared, WAKE_AT, 0n)
     const data: ShipperData = { ...config, shared: buffer }
-    const started = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data, name: 'shipper' })
+    const started = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), { workerData: data, name: 'shipper' })
     worker = started
     let why = { code: 'unknown', reason: 'it was ended' }
     started.on('message', onMessage)
