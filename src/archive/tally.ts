@@ -77,6 +77,7 @@ export function addFrame(tally: Tally, frame: Frame): void {
     case 'exchange.start':
     case 'gap':
     case 'access':
+    case 'policy':
       break
   }
 }

@@ -1,6 +1,5 @@
 /** `steno inject`: the admission webhook; with `--dry-run`, the same decision on a file, without a cluster. */
 
-import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
 import { dump } from 'js-yaml'
 
@@ -12,6 +11,7 @@ import type { InjectorSettings } from '../inject/settings.ts'
 import { createKubeClient } from '../kube/client.ts'
 import { clusterFromKubeconfig, clusterFromPod } from '../kube/cluster.ts'
 import { systemClock } from '../platform/clock.ts'
+import { shortDigest } from '../platform/digest.ts'
 import { createLog } from '../platform/log.ts'
 import type { LogLevel } from '../platform/log.ts'
 import { isObject, objectAt, textAt, textsAt } from '../policy/json.ts'
@@ -112,8 +112,7 @@ async function dryRun(options: InjectOptions, io: CliIo): Promise<ExitCode> {
   const policies = (await Promise.all(options.policy.map(async file => await readPolicies(file, io)))).flat()
   const namespace = options.namespace === undefined ? { name: 'default', labels: {}, annotations: {} } : namespaceOf((await documents(options.namespace, io))[0])
   for (const pod of pods) {
-    const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)
-    const decision = decide({ pod, namespace, policies, settings, oldestNodeMinor: minor, digest })
+    const decision = decide({ pod, namespace, policies, settings, oldestNodeMinor: minor, digest: shortDigest })
     for (const line of about(pod, decision)) io.stderr.write(`${printable(line)}\n`)
     await write(io.stdout, `---\n${dump(decision.pod, { lineWidth: -1, noRefs: true })}`)
   }

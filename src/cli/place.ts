@@ -2,11 +2,12 @@
 
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import type { CliIo } from './io.ts'
+import { labelsOf } from './pod-policies.ts'
 
 export function placeOf(env: CliIo['env']): WriterPlace {
   const known = Object.entries({ pod: env['STENO_POD'], namespace: env['STENO_NAMESPACE'], node: env['STENO_NODE'], image: env['STENO_IMAGE'] })
-  const [name, hash] = [env['STENO_POLICY'] ?? '', env['STENO_POLICY_HASH'] ?? '']
-  return { ...Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== '')), ...(name === '' || hash === '' ? {} : { policy: { name, hash } }) }
+  const labels = labelsOf(env)
+  return { ...Object.fromEntries(known.filter(([, value]) => value !== undefined && value !== '')), ...(labels === undefined ? {} : { labels }) }
 }
 
 /** Kind and name of what made the pod; undefined when nothing did. */

@@ -3,13 +3,16 @@
 import { StenoError } from '../errors.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { placeOf, workloadOf } from './place.ts'
+import { policiesOf } from './pod-policies.ts'
 import { withTerminationLog } from './termination-log.ts'
 import { recordUntilTold } from './up.ts'
 import type { UpOptions } from './up.ts'
 
 /** As the command line gives them. */
-export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place' | 'workload'> {
+export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place' | 'workload' | 'policies'> {
   readonly port: readonly string[]
+  /** Folder in which policies are kept up to date. */
+  readonly policies?: string
 }
 
 /** Where it runs comes from the environment, as the injector sets it (`src/inject/recorder-container.ts`). */
@@ -23,7 +26,9 @@ function upOptions(options: RecordOptions, io: CliIo): UpOptions {
   // Sessions of two servers must not be taken for one.
   const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `0.0.0.0:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
   if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
-  return { ...options, ...first, further, place: placeOf(io.env), workload: workloadOf(io.env) }
+  const made = policiesOf(io.env)
+  const { policies: folder, ...rest } = options
+  return { ...rest, ...first, further, ...(made.length === 0 ? {} : { policies: { made, folder } }), place: placeOf(io.env), workload: workloadOf(io.env) }
 }
 
 function parsePair(text: string): { readonly listen: number; readonly app: number } {

@@ -3,8 +3,11 @@
 import { join, resolve } from 'node:path'
 import { StenoError } from '../errors.ts'
 import { systemClock } from '../platform/clock.ts'
+import { shortDigest } from '../platform/digest.ts'
 import { createLog, LOG_LEVELS } from '../platform/log.ts'
+import type { RecorderPolicy } from '../policy/compile.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
+import { mountPolicies } from '../recorder/mounted-policies.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
 import type { SinkConfig } from '../sink/create-sink.ts'
@@ -37,6 +40,8 @@ export interface UpOptions {
   readonly further?: readonly { readonly upstream: string; readonly listen: string; readonly serverName: string }[]
   readonly place?: WriterPlace
   readonly workload?: string | undefined
+  /** Of the pod; the folder is where they are kept up to date. */
+  readonly policies?: { readonly made: readonly RecorderPolicy[]; readonly folder: string | undefined }
 }
 
 const MIN_SPOOL_BYTES = 16 * 1024 * 1024
@@ -54,6 +59,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
   const place = sink.type === 'directory' ? sink.path : `firehose://${sink.stream}`
   const level = oneOf('--log-level', options.logLevel ?? 'info', LOG_LEVELS)
   const log = createLog({ level, write: line => void io.stderr.write(line), now: systemClock.now })
+  const policies = options.policies === undefined ? undefined : await mountPolicies({ ...options.policies, digest: shortDigest, log })
   const starting = startRecorder({
     version: version(),
     upstream,
@@ -70,6 +76,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
     place: options.place ?? {},
     workload: options.workload,
+    policies,
     clock: systemClock,
     log,
     signal: io.signal,

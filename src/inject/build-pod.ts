@@ -24,8 +24,8 @@ export interface Plan {
   readonly assignedUids: boolean
   /** Role that the recorder takes on in AWS. */
   readonly roleArn: string | undefined
-  /** Of the policies together. */
-  readonly policyHash: string
+  /** The policies as recorders read them, in the order of their names. */
+  readonly compiled: readonly string[]
   /** Short digest of a text. */
   readonly digest: (text: string) => string
 }
@@ -36,12 +36,14 @@ export function buildPod(stripped: StrippedPod, plan: Plan): JsonObject {
   const names = capture === 'Port' ? ports.flatMap(({ name }) => name ?? []) : []
   const taken = takeOverPorts(capture === 'Redirect' ? probesPastRecorder(original, ports) : original, names)
   // With Redirect the app keeps its names: traffic is taken by number.
-  const parts = recorderParts({ ...plan, ports: capture === 'Port' ? ports : ports.map(({ port, listen }) => ({ port, listen })) })
+  const input = { ...plan, ports: capture === 'Port' ? ports : ports.map(({ port, listen }) => ({ port, listen })) }
+  const parts = recorderParts(input)
   const redirect = capture === 'Redirect' ? redirectContainer(ports, settings) : undefined
   const injected: Injected = {
     version: settings.version,
     image: settings.image,
-    configHash: plan.digest(JSON.stringify([parts, redirect ?? null])),
+    // Without what a recorder takes up while it runs: that makes no pod outdated.
+    configHash: plan.digest(JSON.stringify([recorderParts({ ...input, compiled: [] }), redirect ?? null])),
     mode,
     capture,
     ports,

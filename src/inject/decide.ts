@@ -88,7 +88,7 @@ export function decide(input: DecisionInput): Decision {
   const { capture, ports } = choice
   const assignedUids = namespace.annotations[OPENSHIFT_UID_ANNOTATION] !== undefined
   const roleArn = settings.roleArn ?? (settings.aws && shippingRoleArn(settings.aws, namespace.name, policy.shippingPolicy, facts.serviceAccount, input.digest))
-  const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, roleArn, policyHash: hashOf(policies, input.digest), digest: input.digest })
+  const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, roleArn, compiled: policies.map(each => compilePolicy(each, input.digest).text), digest: input.digest })
   const patch = jsonPatch(before, pod)
   const reason = patch.length === 0 ? 'unchanged' : stripped.injected ? 'updated' : 'injected'
   return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...choice.warnings.map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }
@@ -154,10 +154,4 @@ function conflictWarnings({ names, conflicts }: EffectivePolicy): string[] {
     ...(ordered.length === 0 ? [] : [`policies differ in ${ordered.join(', ')}: the strictest wins (${names.join(', ')})`]),
     ...(conflicts.includes('sink') ? [`policies name different sinks: the first wins (${names.join(', ')})`] : []),
   ]
-}
-
-/** Of one policy, what the operator says of it too; of several, made from each one's, in the order of their names. */
-function hashOf(policies: readonly SessionPolicy[], digest: (text: string) => string): string {
-  const hashes = policies.map(each => compilePolicy(each, digest).hash)
-  return hashes.length === 1 ? hashes.join('') : digest(hashes.join('\n'))
 }

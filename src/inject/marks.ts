@@ -7,7 +7,7 @@ export const RECORDER = 'steno-recorder'
 export const REDIRECT = 'steno-redirect'
 /** Every volume of ours begins so. */
 export const VOLUME_PREFIX = 'steno-'
-export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
+export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', policy: 'steno-policy', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
 
 /** `"true"` on a pod that has its recorder. */
 export const RECORDED_LABEL = 'steno.dev/recorded'
@@ -56,7 +56,7 @@ export interface RenamedPort {
 export interface Injected {
   readonly version: string
   readonly image: string
-  /** Equal on two pods whose recorders were set up alike. */
+  /** Equal on two pods whose recorders were set up alike. What a recorder takes up while it runs does not count. */
   readonly configHash: string
   readonly mode: SidecarMode
   readonly capture: Exclude<Capture, 'Auto'>

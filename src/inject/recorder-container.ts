@@ -1,7 +1,9 @@
 /** The recorder as a container, with its volumes. Satisfies the pod security level `restricted`. */
 
+import { POLICY_FILE } from '../policy/compile.ts'
 import type { JsonObject } from '../policy/json.ts'
 import type { EffectivePolicy } from '../policy/merge.ts'
+import { configMapName } from '../policy/own-name.ts'
 import { ADMIN_PORT, RECORDER, VOLUMES } from './marks.ts'
 import type { InjectedPort, SidecarMode } from './marks.ts'
 import type { PodFacts } from './pod-facts.ts'
@@ -13,13 +15,17 @@ const UID = 65_532
 const TERMINATION_LOG = '/dev/termination-log'
 const SPOOL_PATH = '/var/lib/steno'
 const ARCHIVE_PATH = '/var/lib/steno-archive'
+/** What the cluster says and may change while the recorder runs. */
+const POD_INFO_PATH = '/var/run/steno'
+const POLICIES_FOLDER = 'policies'
+const LABELS_FILE = 'labels'
 const AWS_TOKEN_PATH = '/var/run/secrets/steno.dev/aws'
 /** What stands here keeps the ServiceAccount admission plugin from mounting the app's API token into the recorder. */
 const API_TOKEN_PATH = '/var/run/secrets/kubernetes.io/serviceaccount'
 /** An hour is long enough for a role's session, and short for a thief. The kubelet renews it at 80 %. */
 const AWS_TOKEN_SECONDS = 3600
 /** The recorder's uid is not the file's owner. What keeps others out is that only the recorder mounts it. */
-const TOKEN_MODE = 0o644
+const FILE_MODE = 0o644
 /** What the recorder's files may take beside the spool's limit: the reserve, positions, and a file that is being prepared. */
 const SPOOL_MARGIN_MIB = 64
 /** Of the memory limit, what the JavaScript heap may have. Buffers, the shipper's thread and the program take the rest. */
@@ -38,9 +44,12 @@ export interface RecorderInput {
   readonly ports: readonly InjectedPort[]
   /** The cluster assigns uids itself. */
   readonly assignedUids: boolean
-  readonly policyHash: string
   /** Role that it takes on in AWS. */
   readonly roleArn: string | undefined
+  /** The policies as recorders read them, in the order of their names. */
+  readonly compiled: readonly string[]
+  /** Short digest of a text. */
+  readonly digest: (text: string) => string
 }
 
 /** Every field that the API server would fill in is written out, so that the container compares equal on the next run. */
@@ -77,6 +86,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
     volumeMounts: [
       { name: VOLUMES.spool, mountPath: SPOOL_PATH },
       { name: VOLUMES.noApiToken, mountPath: API_TOKEN_PATH, readOnly: true },
+      { name: VOLUMES.policy, mountPath: POD_INFO_PATH, readOnly: true },
       ...('claim' in sink ? [{ name: VOLUMES.archive, mountPath: ARCHIVE_PATH }] : [{ name: VOLUMES.awsToken, mountPath: AWS_TOKEN_PATH, readOnly: true }]),
     ],
   }
@@ -85,10 +95,25 @@ export function recorderParts(input: RecorderInput): RecorderParts {
     volumes: [
       { name: VOLUMES.spool, emptyDir: { sizeLimit: disk } },
       { name: VOLUMES.noApiToken, emptyDir: { sizeLimit: '1Mi' } },
+      policyVolume(input),
       'claim' in sink
         ? { name: VOLUMES.archive, persistentVolumeClaim: { claimName: sink.claim } }
-        : { name: VOLUMES.awsToken, projected: { defaultMode: TOKEN_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } },
+        : { name: VOLUMES.awsToken, projected: { defaultMode: FILE_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } },
     ],
+  }
+}
+
+/** What the operator writes for each policy, kept up to date by the kubelet, and the labels of the pod. A pod starts without an operator. */
+function policyVolume({ policy, digest }: RecorderInput): JsonObject {
+  return {
+    name: VOLUMES.policy,
+    projected: {
+      defaultMode: FILE_MODE,
+      sources: [
+        ...policy.names.map(name => ({ configMap: { name: configMapName(name, digest), optional: true, items: [{ key: POLICY_FILE, path: `${POLICIES_FOLDER}/${name}/${POLICY_FILE}` }] } })),
+        { downwardAPI: { items: [{ path: LABELS_FILE, fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.labels' } }] } },
+      ],
+    },
   }
 }
 
@@ -100,14 +125,14 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
     `--admin=0.0.0.0:${ADMIN_PORT}`,
     `--spool=${SPOOL_PATH}/spool`,
     `--spool-max=${settings.spoolMib}Mi`,
-    `--on-failure=${policy.onFailure.toLowerCase()}`,
+    `--policies=${POD_INFO_PATH}/${POLICIES_FOLDER}`,
     `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
     `--termination-log=${TERMINATION_LOG}`,
     ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
   ]
 }
 
-function recorderEnv({ facts, policy, policyHash, roleArn, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
+function recorderEnv({ facts, compiled, roleArn, settings }: RecorderInput, sink: DefaultSink): JsonObject[] {
   const field = (name: string, fieldPath: string): JsonObject => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } })
   return [
     field('STENO_POD', 'metadata.name'),
@@ -115,8 +140,9 @@ function recorderEnv({ facts, policy, policyHash, roleArn, settings }: RecorderI
     field('STENO_NODE', 'spec.nodeName'),
     ...(facts.workload === undefined ? [] : [{ name: 'STENO_WORKLOAD', value: facts.workload }]),
     { name: 'STENO_IMAGE', value: settings.image },
-    { name: 'STENO_POLICY', value: policy.names.join(',') },
-    { name: 'STENO_POLICY_HASH', value: policyHash },
+    { name: 'STENO_LABELS_FILE', value: `${POD_INFO_PATH}/${LABELS_FILE}` },
+    // What it goes by from its first moment, and while there are no files. Kubernetes replaces $(NAME) in values.
+    { name: 'STENO_POLICIES', value: JSON.stringify(compiled).replaceAll('$', '\\u0024') },
     { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
     ...('claim' in sink || roleArn === undefined
       ? []

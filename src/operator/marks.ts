@@ -10,21 +10,10 @@ export const MANAGER = 'steno'
 export const OWN_SELECTOR = `${MANAGED_BY}=${MANAGER}`
 export const HASH_ANNOTATION = 'steno.dev/policy-hash'
 
-/** Of an object whose name is a DNS subdomain. */
-const MAX_NAME = 253
-
 export interface PolicyName {
   readonly namespace: string
   readonly name: string
   readonly uid: string
-}
-
-/** `steno-PURPOSE-POLICY`; the end of a long name gives way to a digest of the whole. */
-export function ownName(purpose: string, policy: string, digest: (text: string) => string): string {
-  const name = `steno-${purpose}-${policy}`
-  if (name.length <= MAX_NAME) return name
-  const end = `-${digest(policy)}`
-  return `${name.slice(0, MAX_NAME - end.length).replace(/[-.]+$/, '')}${end}`
 }
 
 /** Deleted with the policy by the cluster's own garbage collection: no finalizer is needed. */

@@ -3,7 +3,7 @@
  * States: starting → standby → leading → stopping → stopped. Losing the lease cannot be survived: whoever started this ends the process then.
  */
 
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 
 import type { InjectorSettings } from '../inject/settings.ts'
 import { KubeError } from '../kube/client.ts'
@@ -15,6 +15,7 @@ import { createWorkQueue } from '../kube/work-queue.ts'
 import type { WorkQueue } from '../kube/work-queue.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
+import { shortDigest } from '../platform/digest.ts'
 import type { Log } from '../platform/log.ts'
 import { accessController } from './access/controller.ts'
 import { CONDITION as ACCESS_READY } from './access/decide.ts'
@@ -89,7 +90,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
     },
   })
   const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
-  const deps: ControllerDeps = { client, copy, events, clock, digest: text => createHash('sha256').update(text).digest('hex').slice(0, 16) }
+  const deps: ControllerDeps = { client, copy, events, clock, digest: shortDigest }
   const coverageOf = coverageController(deps, options.settings)
   const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), readyController(deps, [POLICY_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
   for (const { name, reconcile } of controllers) {

@@ -26,6 +26,8 @@ export interface RecorderMetrics {
   operation(sample: OperationSample): void
   /** Values that are read when someone asks. */
   observe(gauges: { readonly spoolBytes: () => number; readonly unshippedSeconds: () => number }): void
+  /** The same, of a recorder that goes by policies. */
+  observePolicies(read: { readonly files: () => Readonly<Record<string, number>>; readonly inForce: () => { readonly name: string; readonly hash: string } }): void
   text(): Promise<string>
   readonly contentType: string
 }
@@ -96,6 +98,28 @@ export function createRecorderMetrics(): RecorderMetrics {
     observe: read => {
       gauge('steno_spool_bytes', 'Bytes in the spool that the sink has not accepted.', read.spoolBytes)
       gauge('steno_unshipped_seconds', 'Age of the oldest frame that the sink has not accepted.', read.unshippedSeconds)
+    },
+    observePolicies: read => {
+      new Gauge({
+        name: 'steno_policy_files',
+        help: 'Policies of the pod, by the state of their file: current, missing, or unreadable; the last good policy stays.',
+        labelNames: ['state'],
+        registers,
+        collect() {
+          for (const [state, count] of Object.entries(read.files())) this.set({ state }, count)
+        },
+      })
+      new Gauge({
+        name: 'steno_policy_info',
+        help: 'What the recorder goes by: names and hash of the policies.',
+        labelNames: ['name', 'hash'],
+        registers,
+        collect() {
+          const { name, hash } = read.inForce()
+          this.reset()
+          this.set({ name, hash }, 1)
+        },
+      })
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,

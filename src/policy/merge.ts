@@ -1,6 +1,6 @@
 /** Several policies select one pod: the strictest value of each field wins. */
 
-import type { Capture, FirehoseSink, PolicySpec, SessionPolicy } from './session-policy.ts'
+import type { Capture, FirehoseSink, PolicySpec, RecorderSpec, SessionPolicy } from './session-policy.ts'
 
 export interface EffectivePolicy {
   /** Names of the policies it comes from, sorted. */
@@ -30,17 +30,14 @@ export function mergePolicies(policies: readonly SessionPolicy[]): EffectivePoli
   const some = <K extends keyof PolicySpec>(field: K, value: PolicySpec[K]): boolean => specs.some(spec => spec[field] === value)
   const differ = (field: 'capture' | 'durability' | 'onFailure' | 'optOut'): boolean => new Set(specs.map(spec => spec[field])).size > 1
   const sinks = specs.flatMap(({ sink }) => (sink === undefined ? [] : [sink]))
-  const sink = sinks[0]
   return {
     names: policies.map(({ name }) => name),
     uids: policies.map(({ uid }) => uid),
     generations: policies.map(({ generation }) => generation),
     ports: [...new Set(specs.flatMap(({ ports }) => ports))],
     capture: CAPTURE_ORDER.findLast(capture => some('capture', capture)) ?? 'Auto',
-    durability: some('durability', 'OffPod') ? 'OffPod' : 'Local',
-    onFailure: some('onFailure', 'Block') ? 'Block' : 'Allow',
+    ...mergeForRecorder(specs),
     optOut: some('optOut', 'Refuse') ? 'Refuse' : 'Allow',
-    ...(sink === undefined ? {} : { sink }),
     shippingPolicy: shippingPolicy(policies),
     conflicts: [
       ...(['capture', 'durability', 'onFailure', 'optOut'] as const).filter(differ),
@@ -52,4 +49,14 @@ export function mergePolicies(policies: readonly SessionPolicy[]): EffectivePoli
 /** Name of the policy that says where recordings of a pod go, or of the first. @param policies that select it, sorted by name */
 export function shippingPolicy(policies: readonly SessionPolicy[]): string {
   return (policies.find(({ spec }) => spec.sink !== undefined) ?? policies[0])?.name ?? ''
+}
+
+/** The part that a recorder goes by. @param specs in the order of their policies' names */
+export function mergeForRecorder(specs: readonly RecorderSpec[]): RecorderSpec {
+  const sink = specs.find(each => each.sink !== undefined)?.sink
+  return {
+    durability: specs.some(({ durability }) => durability === 'OffPod') ? 'OffPod' : 'Local',
+    onFailure: specs.some(({ onFailure }) => onFailure === 'Block') ? 'Block' : 'Allow',
+    ...(sink === undefined ? {} : { sink }),
+  }
 }

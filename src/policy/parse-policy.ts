@@ -53,7 +53,7 @@ function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
   const optOut = read.oneOf(spec['optOut'], 'spec.optOut', OPT_OUTS, 'Refuse')
   const directPort = read.oneOf(spec['directPort'], 'spec.directPort', DIRECT_PORTS, 'Close')
   const { connect, others } = readAccess(read, spec['access'])
-  const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'])
+  const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'], 'spec.sink')
   if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
   if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined) return undefined
   return { selector, ports, capture, durability, onFailure, optOut, directPort, connect, others, ...(sink === undefined ? {} : { sink }) }
@@ -112,11 +112,11 @@ function readSubject(read: Reader, value: unknown, path: string): Subject | unde
   return name === undefined ? undefined : { kind, name }
 }
 
-function readSink(read: Reader, value: unknown): FirehoseSink | undefined {
-  const sink = read.object(value, 'spec.sink', ['firehose'])
+export function readSink(read: Reader, value: unknown, path: string): FirehoseSink | undefined {
+  const sink = read.object(value, path, ['firehose'])
   if (sink === undefined) return undefined
-  const firehose = read.object(sink['firehose'], 'spec.sink.firehose', ['stream', 'region'])
-  const stream = firehose && read.text(firehose['stream'], 'spec.sink.firehose.stream', STREAM)
-  const region = firehose && read.text(firehose['region'], 'spec.sink.firehose.region', REGION)
+  const firehose = read.object(sink['firehose'], `${path}.firehose`, ['stream', 'region'])
+  const stream = firehose && read.text(firehose['stream'], `${path}.firehose.stream`, STREAM)
+  const region = firehose && read.text(firehose['region'], `${path}.firehose.region`, REGION)
   return stream === undefined || region === undefined ? undefined : { stream, region }
 }

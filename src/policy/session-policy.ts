@@ -70,6 +70,9 @@ export interface PolicySpec {
   readonly sink?: FirehoseSink
 }
 
+/** What a recorder goes by. */
+export type RecorderSpec = Pick<PolicySpec, 'durability' | 'onFailure' | 'sink'>
+
 export interface SessionPolicy {
   readonly namespace: string
   readonly name: string

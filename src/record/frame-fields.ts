@@ -17,6 +17,7 @@ const rpcType = oneOf('request', 'response', 'notification')
 const texts: Check = value => Array.isArray(value) && value.every(text)
 const arrayOf = (fields: Fields): Check => value => Array.isArray(value) && value.every(each => shape(fields)(each))
 const rpcId: Check = value => value === null || typeof value === 'string' || typeof value === 'number' || shape({ number: [text] })(value)
+const textMap: Check = value => object(value) && Object.values(value as object).every(text)
 const headers: Check = value => object(value) && Object.values(value as object).every(each => typeof each === 'string' || texts(each))
 
 /** A second element makes the field optional. */
@@ -42,6 +43,7 @@ const KINDS: Readonly<Record<string, Fields>> = {
     node: [text, '?'],
     image: [text, '?'],
     policy: [shape({ name: [text], hash: [text] }), '?'],
+    labels: [textMap, '?'],
     recovered: [arrayOf({ writer: [text], frames: [count], state: [text] })],
   },
   'writer.stop': { reason: [text] },
@@ -106,6 +108,7 @@ const KINDS: Readonly<Record<string, Fields>> = {
     ...part,
   },
   access: { action: [text], namespace: [text], pod: [text], container: [text, '?'], image: [text, '?'], user: [text], groups: [texts, '?'], program: [text, '?'], arguments: [count, '?'], allowed: [flag], reason: [text, '?'] },
+  policy: { name: [text], hash: [text], changed: [texts], pending: [texts, '?'] },
   gap: { reason: [text], detail: [text, '?'], count: [count, '?'], bytes: [count, '?'], of: [text, '?'], fromSeq: [count, '?'], toSeq: [count, '?'], fromTime: [text, '?'], toTime: [text, '?'] },
 }
 

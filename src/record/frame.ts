@@ -88,6 +88,8 @@ export type FrameContent =
       readonly node?: string
       readonly image?: string
       readonly policy?: { readonly name: string; readonly hash: string }
+      /** Of the pod. */
+      readonly labels?: Readonly<Record<string, string>>
       readonly recovered: readonly RecoveredWriter[]
     }
   | { readonly kind: 'writer.stop'; readonly reason: string }
@@ -200,6 +202,17 @@ export type FrameContent =
       readonly arguments?: number
       readonly allowed: boolean
       readonly reason?: string
+    }
+  | {
+      /** The recorder goes by another policy from here on. Not part of any session; each has an exchange number of its own. */
+      readonly kind: 'policy'
+      /** Names of all that select the pod, with commas, and the hash of them together. */
+      readonly name: string
+      readonly hash: string
+      /** Fields that are another now. */
+      readonly changed: readonly string[]
+      /** Fields that are not what the policy says until the pod is made anew. */
+      readonly pending?: readonly string[]
     }
   | {
       readonly kind: 'gap'

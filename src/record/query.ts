@@ -38,7 +38,7 @@ export interface QuerySubject {
 
 const TYPE_OF_KIND: Readonly<Record<string, string>> = { req: 'request', res: 'response', ntf: 'notification' }
 /** What `kind:` takes: types of messages, `err` for errors of any kind, and kinds of frames without what follows their dot. */
-export const QUERY_KINDS = ['req', 'res', 'ntf', 'err', 'mcp', 'http', 'exchange', 'session', 'writer', 'body', 'gap', 'access']
+export const QUERY_KINDS = ['req', 'res', 'ntf', 'err', 'mcp', 'http', 'exchange', 'session', 'writer', 'body', 'gap', 'access', 'policy']
 const RANGE = /^(\d*)(\.\.)?(\d*)$/
 const WORD = /-?(?:[A-Za-z]+:)?"(?:[^"\\]|\\.)*"(?=\s|$)|\S+/g
 const PARTS = /^(-?)(?:([A-Za-z]+):)?(.*)$/s

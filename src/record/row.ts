@@ -68,10 +68,12 @@ export function rowKind(frame: Frame, type: Row['type'], isError: boolean): RowK
       return 'GAP'
     case 'access':
       return 'ACCESS'
+    case 'policy':
+      return 'POLICY'
     case 'body':
       return 'BODY'
     default:
       // Kinds of later versions: shown, never dropped.
-      return String((frame as { kind: unknown }).kind) === 'policy' ? 'POLICY' : 'OTHER'
+      return 'OTHER'
   }
 }

@@ -131,6 +131,7 @@ function noteOf(frame: Frame): string | undefined {
   if (frame.kind === 'exchange.end' || frame.kind === 'http' || frame.kind === 'session.end' || frame.kind === 'writer.stop') return frame.reason
   if (frame.kind === 'gap') return frame.detail === undefined ? frame.reason : `${frame.reason}: ${frame.detail}`
   if (frame.kind === 'access') return accessNote(frame)
+  if (frame.kind === 'policy') return policyNote(frame)
   return undefined
 }
 
@@ -138,6 +139,11 @@ function accessNote({ user, action, namespace, pod, container, program, image, a
   const where = `${namespace}/${pod}${container === undefined ? '' : `/${container}`}`
   const what = program ?? image
   return `${user}: ${action} ${where}${what === undefined ? '' : ` (${what})`}${allowed ? '' : `, refused${reason === undefined ? '' : `: ${reason}`}`}`
+}
+
+function policyNote({ name, hash, changed, pending = [] }: FrameOf<'policy'>): string {
+  const what = changed.length === 0 ? '' : `: ${changed.join(', ')} changed`
+  return `${name} (${hash})${what}${pending.length === 0 ? '' : `; ${pending.join(', ')} not before a restart`}`
 }
 
 /** Text of a frame that a reader sees beside its body. */

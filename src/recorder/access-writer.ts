@@ -53,8 +53,8 @@ export async function startAccessWriter(options: AccessWriterOptions): Promise<A
     onShipped: () => {},
   })
   const { spool } = opened
-  const journal = createJournal({ spool, clock, onFrame: () => {}, onGap: () => {}, missedReason: 'unrecorded' })
-  const health = createSpoolHealth({ journal, log, onFailure: 'allow' })
+  const journal = createJournal({ spool, clock, onFrame: () => {}, onGap: () => {}, onFailure: () => 'allow' })
+  const health = createSpoolHealth({ journal, log, onFailure: () => 'allow' })
   opened.listen(health.listener)
   for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid, place: options.place })) journal.append(content)
   let exchanges = 0

@@ -18,8 +18,8 @@ export interface Journal {
   commit(done: (error?: StenoError) => void): void
   /** As `Spool.whenRoom`. */
   whenRoom(then: () => void): void
-  /** Something passed, or was refused, without a frame. `bytes` of bodies. */
-  missed(bytes: number): void
+  /** Something passed, or was refused, without a frame. `bytes` of bodies. @param onFailure what became of it; what holds now when absent */
+  missed(bytes: number, onFailure?: OnFailure): void
   /** Writes the gap about what was missed, if anything was. To be called when the spool is open again. */
   declareMissed(): void
   /** Microseconds since the writer started. */
@@ -31,8 +31,16 @@ export interface JournalDeps {
   readonly clock: Clock
   readonly onFrame: (kind: FrameKind) => void
   readonly onGap: (reason: string) => void
-  /** What became of what was missed: refused (Block) or passed unrecorded (Allow). */
-  readonly missedReason: 'blocked' | 'unrecorded'
+  /** What becomes of what cannot be recorded now. A policy may change it. */
+  readonly onFailure: () => OnFailure
+}
+
+/** What becomes of what cannot be recorded: it is refused, or passes unrecorded. */
+export type OnFailure = 'block' | 'allow'
+
+const MISSED: Readonly<Record<OnFailure, { readonly reason: string; readonly detail: string }>> = {
+  block: { reason: 'blocked', detail: 'refused because they could not be recorded; nothing of them was forwarded after that' },
+  allow: { reason: 'unrecorded', detail: 'forwarded without being recorded' },
 }
 
 export function createJournal(deps: JournalDeps): Journal {
@@ -41,13 +49,13 @@ export function createJournal(deps: JournalDeps): Journal {
   const startedMs = clock.monotonic()
   const salts = createSalts()
   let seq = 0
-  let missed: { count: number; bytes: number; fromTime: string; toTime: string } | undefined
+  const missed = new Map<OnFailure, { count: number; bytes: number; fromTime: string; toTime: string }>()
 
   const elapsedUs = (): number => Math.floor((clock.monotonic() - startedMs) * 1000)
 
   /** What was missed comes before what is taken next, so that the recording says it as soon as it can. */
   const append: Journal['append'] = (content, at) => {
-    if (missed !== undefined) declareMissed()
+    if (missed.size > 0) declareMissed()
     return write(content, at)
   }
   const write: Journal['append'] = (content, at) => {
@@ -67,9 +75,7 @@ export function createJournal(deps: JournalDeps): Journal {
   }
 
   const declareMissed = (): void => {
-    if (missed === undefined) return
-    const detail = deps.missedReason === 'blocked' ? 'refused because they could not be recorded; nothing of them was forwarded after that' : 'forwarded without being recorded'
-    if (write({ kind: 'gap', reason: deps.missedReason, detail, ...missed }) !== undefined) missed = undefined
+    for (const [onFailure, run] of missed) if (write({ kind: 'gap', ...MISSED[onFailure], ...run }) !== undefined) missed.delete(onFailure)
   }
 
   return {
@@ -77,12 +83,13 @@ export function createJournal(deps: JournalDeps): Journal {
     elapsedUs,
     commit: done => spool.commit(done),
     whenRoom: then => spool.whenRoom(then),
-    missed: bytes => {
+    missed: (bytes, onFailure = deps.onFailure()) => {
       const now = timestamp()
-      missed ??= { count: 0, bytes: 0, fromTime: now, toTime: now }
-      missed.count++
-      missed.bytes += bytes
-      missed.toTime = now
+      const run = missed.get(onFailure) ?? { count: 0, bytes: 0, fromTime: now, toTime: now }
+      run.count++
+      run.bytes += bytes
+      run.toTime = now
+      missed.set(onFailure, run)
     },
     declareMissed,
   }

@@ -5,7 +5,7 @@ import type { FrameContent, FrameOf, RecoveredWriter } from '../record/frame.ts'
 import type { SpoolFinding } from './spool/adopt.ts'
 
 /** Where in a cluster a recorder runs. */
-export type WriterPlace = Pick<FrameOf<'writer.start'>, 'pod' | 'namespace' | 'node' | 'image' | 'policy'>
+export type WriterPlace = Pick<FrameOf<'writer.start'>, 'pod' | 'namespace' | 'node' | 'image' | 'policy' | 'labels'>
 
 export interface Start {
   /** Of this program. */

@@ -6,16 +6,21 @@
 import { hostname } from 'node:os'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
+import { shortDigest } from '../platform/digest.ts'
 import { errorCode } from '../platform/error-code.ts'
 import type { Log } from '../platform/log.ts'
 import { createRecorderMetrics } from '../platform/metrics.ts'
 import type { RecorderMetrics } from '../platform/metrics.ts'
+import { inForce } from '../policy/in-force.ts'
 import type { SinkConfig } from '../sink/create-sink.ts'
 import { createIngress } from './ingress/ingress.ts'
 import type { Ingress, IngressOptions } from './ingress/ingress.ts'
+import { followPolicies } from './follow-policies.ts'
+import type { PolicyFollower } from './follow-policies.ts'
 import { createJournal } from './journal.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, OnFailure } from './journal.ts'
 import { createKeyedHash } from './keyed-hash.ts'
+import type { MountedPolicies } from './mounted-policies.ts'
 import { openSpool } from './open-spool.ts'
 import type { Durability } from './open-spool.ts'
 import { openingFrames } from './opening-frames.ts'
@@ -61,7 +66,10 @@ export interface RecorderOptions extends Door {
   readonly sink: SinkConfig
   readonly lingerMs: number
   readonly durability: Durability
-  readonly onFailure: 'block' | 'allow'
+  /** Without policies; they say it otherwise. */
+  readonly onFailure: OnFailure
+  /** Of the pod that it records. */
+  readonly policies?: MountedPolicies | undefined
   readonly key: Uint8Array
   readonly clock: Clock
   readonly log: Log
@@ -89,7 +97,13 @@ export interface Stopped {
 
 /** Starts a recorder. Rejects with a StenoError when it cannot record or listen, with the signal's reason when that was quicker. */
 export async function startRecorder(options: RecorderOptions): Promise<Recorder> {
-  const { log, clock, onFailure } = options
+  const { log, clock, policies } = options
+  let followed: PolicyFollower | undefined
+  const onFailure = (): OnFailure => {
+    if (policies === undefined) return options.onFailure
+    // Nothing is recorded before the policies are followed.
+    return followed?.now.spec.onFailure === 'Allow' ? 'allow' : 'block'
+  }
   const metrics = createRecorderMetrics()
   let sinkProblem: SinkProblem | undefined
   const opened = await openSpool({
@@ -114,7 +128,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     clock,
     onFrame: kind => metrics.frames(kind),
     onGap: reason => metrics.gap(reason),
-    missedReason: onFailure === 'block' ? 'blocked' : 'unrecorded',
+    onFailure,
   })
   const health = createSpoolHealth({ journal, log, onFailure })
   opened.listen(health.listener)
@@ -122,20 +136,27 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     spoolBytes: () => spool.unshippedBytes,
     unshippedSeconds: () => (spool.oldestUnshippedMs === undefined ? 0 : Math.max(0, clock.now() - spool.oldestUnshippedMs) / 1000),
   })
-  for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid, place: options.place })) journal.append(content)
+  for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid, place: placeOf(options) })) journal.append(content)
 
   let exchanges = 0
   const nextExchange = (): number => exchanges++
+  if (policies !== undefined) {
+    const follower = followPolicies({ policies, digest: shortDigest, journal, nextExchange, log })
+    followed = follower
+    metrics.observePolicies({ files: () => policies.states, inForce: () => follower.now })
+  }
   const doors = [options, ...(options.further ?? [])].map(({ upstream, listen, serverName }) => {
     const door = { upstream, listen, serverName }
     const sessions = createSessionTable({ journal, clock, server: sessionServer(door, options), maxLive: MAX_LIVE_SESSIONS })
-    return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange })) }
+    return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange, onFailure })) }
   })
   let state: RecorderState = 'starting'
-  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, { spool: health, sink: sinkProblem, onFailure }) })
+  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, { spool: health, sink: sinkProblem, policy: policies?.problem, onFailure: onFailure() }) })
   const end = async (reason: string): Promise<Stopped> => {
     // While it is shipped, a full spool gets room: then the last words are written after all.
     await health.recording(RECOVER_MS)
+    policies?.stop()
+    followed?.tell()
     for (const { sessions } of doors) sessions.endAll()
     journal.declareMissed()
     const last = journal.append({ kind: 'writer.stop', reason })
@@ -183,6 +204,13 @@ function countShipped(metrics: RecorderMetrics, event: ShippedEvent): void {
   metrics.shipAck(event.ackSeconds)
 }
 
+/** Names the policies that the pod was made with. */
+function placeOf({ place, policies }: RecorderOptions): WriterPlace {
+  if (policies === undefined) return { ...place }
+  const { name, hash } = inForce(policies.made, shortDigest)
+  return { ...place, policy: { name, hash } }
+}
+
 /** Starts one after the other. When one cannot, those that could are closed. @returns the ports */
 async function inTurn(all: readonly Ingress[]): Promise<number[]> {
   const ports: number[] = []
@@ -206,9 +234,10 @@ interface IngressParts {
   readonly sessions: SessionTable
   readonly metrics: RecorderMetrics
   readonly nextExchange: () => number
+  readonly onFailure: () => OnFailure
 }
 
-function ingressOptions({ listen, upstream, log, key, serverName, onFailure }: RecorderOptions, { journal, sessions, metrics, nextExchange }: IngressParts): IngressOptions {
+function ingressOptions({ listen, upstream, log, key, serverName }: RecorderOptions, { journal, sessions, metrics, nextExchange, onFailure }: IngressParts): IngressOptions {
   return {
     ...listen,
     upstream,

@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { StenoError } from '../errors.ts'
 import type { Log } from '../platform/log.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, OnFailure } from './journal.ts'
 import type { SpoolHole, SpoolListener } from './open-spool.ts'
 import type { QuarantinedSegment } from './shipper/shipper.ts'
 import type { SpoolState } from './spool/spool.ts'
@@ -19,7 +19,7 @@ export interface SpoolHealth {
   readonly listener: SpoolListener
 }
 
-export function createSpoolHealth({ journal, log, onFailure }: { readonly journal: Journal; readonly log: Log; readonly onFailure: 'block' | 'allow' }): SpoolHealth {
+export function createSpoolHealth({ journal, log, onFailure }: { readonly journal: Journal; readonly log: Log; readonly onFailure: () => OnFailure }): SpoolHealth {
   let state: SpoolState = 'open'
   let error: StenoError | undefined
   /** What could not be declared when it was found. One range from the first to the last, so that it cannot grow. */
@@ -55,7 +55,7 @@ export function createSpoolHealth({ journal, log, onFailure }: { readonly journa
         state = next
         error = cause
         if (next === 'failed') {
-          log.error('recording has stopped', { code: cause?.code ?? 'unknown', reason: cause?.message ?? '', onFailure })
+          log.error('recording has stopped', { code: cause?.code ?? 'unknown', reason: cause?.message ?? '', onFailure: onFailure() })
           return
         }
         log.info(`the spool is ${next}`)

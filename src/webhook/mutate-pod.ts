@@ -1,13 +1,12 @@
 /** `/mutate-pod`: a pod gets its recorder, or a reason why not. Always lets the pod in. */
 
-import { createHash } from 'node:crypto'
-
 import { decide } from '../inject/decide.ts'
 import type { Decision } from '../inject/decide.ts'
 import { ownerOf } from '../inject/pod-facts.ts'
 import { isToldOf, sentence } from '../inject/reasons.ts'
 import type { InjectorSettings } from '../inject/settings.ts'
 import type { EventRecorder } from '../kube/events.ts'
+import { shortDigest } from '../platform/digest.ts'
 import type { AdmissionAnswer, AdmissionRequest } from './review.ts'
 import type { ClusterView } from './cluster-view.ts'
 import type { WebhookMetrics } from './metrics.ts'
@@ -19,15 +18,11 @@ export interface PodDeps {
   readonly events: EventRecorder
 }
 
-export function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
-}
-
 /** Rejects when the namespace is unknown and cannot be read within the signal: the API server then does as failurePolicy says. */
 export async function decideOn(request: AdmissionRequest, { view, settings }: Pick<PodDeps, 'view' | 'settings'>, signal: AbortSignal): Promise<Decision> {
   // The pod's own namespace field may be empty; the request's is not.
   const known = await view.namespace(request.namespace, signal)
-  return decide({ pod: request.object, ...known, settings, oldestNodeMinor: view.oldestNodeMinor, digest })
+  return decide({ pod: request.object, ...known, settings, oldestNodeMinor: view.oldestNodeMinor, digest: shortDigest })
 }
 
 export async function mutatePod(request: AdmissionRequest, deps: PodDeps, signal: AbortSignal): Promise<AdmissionAnswer> {

@@ -1,11 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { expect } from 'chai'
 
 import { decide } from '../../src/inject/decide.ts'
-import { objectsAt } from '../../src/policy/json.ts'
+import { shortDigest } from '../../src/platform/digest.ts'
+import { objectsAt, textAt } from '../../src/policy/json.ts'
 import { steno } from '../support/cli.ts'
 import { podCases } from '../support/golden-pods.ts'
 import { freePort } from '../support/kube-apiserver.ts'
@@ -31,11 +32,13 @@ describe('steno record', () => {
       ),
     )
     const listen = [await freePort(), await freePort()]
+    const policies = ['all', 'tools'].map(name => JSON.stringify({ durability: 'Local', format: 1, onFailure: 'Block', policy: { name } }))
+    await writeFile(join(folder, 'labels'), 'app.kubernetes.io/name="weather"\npod-template-hash="5c"')
     const stopping = new AbortController()
     const started = Promise.withResolvers<void>()
     const running = steno(['record', ...servers.map((server, index) => `--port=${listen[index]}=${server.port}`), '--admin=127.0.0.1:0', `--archive=${folder}`, '--server-name=weather', '--linger=0'], {
       signal: stopping.signal,
-      env: { STENO_POD: 'weather-0', STENO_NAMESPACE: 'team-a', STENO_NODE: 'node-a', STENO_IMAGE: 'steno:1', STENO_WORKLOAD: 'StatefulSet/weather', STENO_POLICY: 'all,tools', STENO_POLICY_HASH: '0123456789abcdef' },
+      env: { STENO_POD: 'weather-0', STENO_NAMESPACE: 'team-a', STENO_NODE: 'node-a', STENO_IMAGE: 'steno:1', STENO_WORKLOAD: 'StatefulSet/weather', STENO_POLICIES: JSON.stringify(policies), STENO_LABELS_FILE: join(folder, 'labels') },
       onTalk: text => {
         if (text.includes('"recording"')) started.resolve()
       },
@@ -53,7 +56,8 @@ describe('steno record', () => {
     const recorded = await readRecorded(folder)
     expect(recorded.of('writer.start')).to.have.length(1)
     expect(recorded.of('writer.start')[0]).to.include({ pod: 'weather-0', namespace: 'team-a', node: 'node-a', image: 'steno:1' })
-    expect(recorded.of('writer.start')[0]?.policy).to.deep.equal({ name: 'all,tools', hash: '0123456789abcdef' })
+    expect(recorded.of('writer.start')[0]?.policy).to.deep.equal({ name: 'all,tools', hash: shortDigest(policies.map(shortDigest).join('\n')) })
+    expect(recorded.of('writer.start')[0]?.labels).to.deep.equal({ 'app.kubernetes.io/name': 'weather', 'pod-template-hash': '5c' })
     for (const { server } of recorded.of('session.start')) expect(server).to.include({ workload: 'StatefulSet/weather', pod: 'weather-0' })
     expect(recorded.of('session.start').map(({ server }) => server.name).toSorted()).to.deep.equal(servers.map(({ port }) => `weather:${port}`).toSorted())
     expect(new Set(recorded.of('session.start').map(({ session }) => session))).to.have.property('size', 2)
@@ -73,6 +77,28 @@ describe('steno record', () => {
       expect(run.err).to.match(/--port must be LISTEN=APP/)
     }
     expect(seen).to.have.property('size').greaterThan(10)
+  })
+
+  it('reads the policies with which the injector makes the pod, and goes by them', async () => {
+    const server = await httpUpstream(() => {})
+    for (const each of podCases().filter(({ name }) => ['allow', 'two-policies', 'unicode', 'long-names'].includes(name))) {
+      const { pod } = decide(each.input)
+      const container = objectsAt(pod['spec'], 'initContainers').find(found => found['name'] === 'steno-recorder')
+      const value = textAt(objectsAt(container, 'env').find(found => found['name'] === 'STENO_POLICIES'), 'value') ?? ''
+      expect(value).to.not.include('$')
+      const archive = join(folder, each.name)
+      const stopping = new AbortController()
+      const run = await steno(['record', `--port=0=${server.port}`, '--admin=127.0.0.1:0', `--archive=${archive}`, '--linger=0'], {
+        signal: stopping.signal,
+        env: { STENO_POLICIES: value },
+        onTalk: text => {
+          if (text.includes('"recording"')) stopping.abort()
+        },
+      })
+      expect(run.code).to.equal(0)
+      expect((await readRecorded(archive)).of('writer.start')[0]?.policy?.name).to.equal(decide(each.input).decision === 'inject' ? each.input.policies.map(({ name }) => name).join(',') : '')
+    }
+    expect(await steno(['record', '--port=0=1', `--archive=${folder}`], { env: { STENO_POLICIES: '["{}"]' } })).to.include({ code: 1 }).and.have.property('err').that.matches(/STENO_POLICIES holds a policy that cannot be read/)
   })
 
   it('refuses ports that are none', async () => {

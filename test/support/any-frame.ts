@@ -28,7 +28,7 @@ function kindOf(kind: string, required: Record<string, fc.Arbitrary<unknown>>, o
 
 /** What any kind of frame may carry. */
 export const anyContent: fc.Arbitrary<FrameContent> = fc.oneof(
-  kindOf('writer.start', { format: fc.constant(1), steno: text, host: text, pid: count, recovered: fc.array(fc.record({ writer: text, frames: count, state: fc.constantFrom('stopped', 'cut') }), { maxLength: 2 }) }, { pod: text, namespace: text, node: text, image: text, policy: fc.record({ name: text, hash: text }) }),
+  kindOf('writer.start', { format: fc.constant(1), steno: text, host: text, pid: count, recovered: fc.array(fc.record({ writer: text, frames: count, state: fc.constantFrom('stopped', 'cut') }), { maxLength: 2 }) }, { pod: text, namespace: text, node: text, image: text, policy: fc.record({ name: text, hash: text }), labels: fc.dictionary(text, text, { maxKeys: 3, noNullPrototype: true }) }),
   kindOf('writer.stop', { reason: text }),
   kindOf('session.start', { basis: fc.constantFrom('mcp', 'conversation', 'trace', 'idle'), server: fc.record({ name: text, url: text, workload: text, pod: text, port: count }, { requiredKeys: ['name', 'url'] }) }, { client, identity, foreign: fc.constant(true) }),
   kindOf('session.end', { reason: fc.constantFrom('delete', 'idle', 'shutdown'), totals: fc.record({ exchanges: count, calls: count, errors: count, bytes: count }) }),
@@ -38,6 +38,7 @@ export const anyContent: fc.Arbitrary<FrameContent> = fc.oneof(
   kindOf('http', { from: side }, { contentType: text, reason: text, event, masked, bytes: count, more: fc.constant(true), ...part }),
   kindOf('body', { of: count, part: count }, { last: fc.constant(true), bytes: count, sha256: text, late: fc.record({ type: rpcType, rpcId, method: text, name: text, isError: flag, errorCode: fc.integer() }, { requiredKeys: [] }), ...part }),
   kindOf('access', { action: fc.constantFrom('exec', 'attach', 'port-forward', 'ephemeral-container'), namespace: text, pod: text, user: text, allowed: flag }, { container: text, image: text, groups: fc.array(text), program: text, arguments: count, reason: text }),
+  kindOf('policy', { name: text, hash: text, changed: fc.array(text, { maxLength: 3 }) }, { pending: fc.array(text, { maxLength: 3 }) }),
   kindOf('gap', { reason: text }, { detail: text, count, bytes: count, of: text, fromSeq: count, toSeq: count, fromTime: text, toTime: text }),
 )
 

@@ -85,6 +85,10 @@ def rpc_id(value):
     return value is None or text(value) or any_number(value) or shape(number=text)(value)
 
 
+def text_map(value):
+    return isinstance(value, dict) and all(text(each) for each in value.values())
+
+
 def headers(value):
     return isinstance(value, dict) and all(text(each) or list_of(text)(each) for each in value.values())
 
@@ -96,7 +100,7 @@ MASKED = list_of(shape(path=text, bytes=number, hmac=text))
 EVENT = shape(id_=text, type_=text)
 BODY = {'body_': text, 'base64_': text, 'bytes_': number}
 KINDS = {
-    'writer.start': {'format': number, 'steno': text, 'host': text, 'pid': number, 'pod_': text, 'namespace_': text, 'node_': text, 'image_': text, 'policy_': shape(name=text, hash=text), 'recovered': list_of(shape(writer=text, frames=number, state=text))},
+    'writer.start': {'format': number, 'steno': text, 'host': text, 'pid': number, 'pod_': text, 'namespace_': text, 'node_': text, 'image_': text, 'policy_': shape(name=text, hash=text), 'labels_': text_map, 'recovered': list_of(shape(writer=text, frames=number, state=text))},
     'writer.stop': {'reason': text},
     'session.start': {'basis': one_of('mcp', 'conversation', 'trace', 'idle'), 'server': shape(name=text, url=text, workload_=text, pod_=text, port_=number), 'client_': CLIENT, 'identity_': IDENTITY, 'foreign_': flag},
     'session.end': {'reason': text, 'totals': shape(exchanges=number, calls=number, errors=number, bytes=number)},
@@ -106,6 +110,7 @@ KINDS = {
     'http': dict(BODY, **{'from': SIDE, 'contentType_': text, 'reason_': text, 'event_': EVENT, 'masked_': MASKED, 'more_': flag}),
     'body': dict(BODY, **{'of': number, 'part': number, 'last_': flag, 'sha256_': text, 'late_': shape(type_=RPC_TYPE, rpcId_=rpc_id, method_=text, name_=text, isError_=flag, errorCode_=any_number)}),
     'access': {'action': text, 'namespace': text, 'pod': text, 'container_': text, 'image_': text, 'user': text, 'groups_': list_of(text), 'program_': text, 'arguments_': number, 'allowed': flag, 'reason_': text},
+    'policy': {'name': text, 'hash': text, 'changed': list_of(text), 'pending_': list_of(text)},
     'gap': {'reason': text, 'detail_': text, 'count_': number, 'bytes_': number, 'of_': text, 'fromSeq_': number, 'toSeq_': number, 'fromTime_': text, 'toTime_': text},
 }
 

@@ -2,8 +2,9 @@
 
 import type { Condition } from '../../kube/conditions.ts'
 import type { JsonObject } from '../../policy/json.ts'
+import { ownName } from '../../policy/own-name.ts'
 import type { SessionPolicy } from '../../policy/session-policy.ts'
-import { ownMetadata, ownName } from '../marks.ts'
+import { ownMetadata } from '../marks.ts'
 
 export const CONDITION = 'AccessReady'
 /** A Role is one object in etcd, which takes 1.5 MiB. */

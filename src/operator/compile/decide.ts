@@ -2,20 +2,19 @@
 
 import type { Applied } from '../../kube/apply.ts'
 import type { Condition } from '../../kube/conditions.ts'
-import { compilePolicy } from '../../policy/compile.ts'
+import { compilePolicy, POLICY_FILE } from '../../policy/compile.ts'
 import type { JsonObject } from '../../policy/json.ts'
+import { configMapName } from '../../policy/own-name.ts'
 import { problemText } from '../../policy/problem.ts'
 import type { Problem } from '../../policy/problem.ts'
 import type { SessionPolicy } from '../../policy/session-policy.ts'
-import { HASH_ANNOTATION, ownMetadata, ownName } from '../marks.ts'
+import { HASH_ANNOTATION, ownMetadata } from '../marks.ts'
 
 export const CONDITION = 'PolicyReady'
-/** Of the compiled policy in its ConfigMap. */
-export const FILE = 'policy.json'
 
 export function wantedConfigMap(policy: SessionPolicy, digest: (text: string) => string): { readonly object: JsonObject; readonly hash: string } {
   const { text, hash } = compilePolicy(policy, digest)
-  return { object: { metadata: ownMetadata(policy, ownName('policy', policy.name, digest), { [HASH_ANNOTATION]: hash }), data: { [FILE]: text } }, hash }
+  return { object: { metadata: ownMetadata(policy, configMapName(policy.name, digest), { [HASH_ANNOTATION]: hash }), data: { [POLICY_FILE]: text } }, hash }
 }
 
 export function compiledCondition(applied: Applied, name: string): Condition {

@@ -10,7 +10,7 @@ import { recordableHeaders, recordableTarget } from '../../record/redact.ts'
 import type { KeyedHash } from '../../record/redact.ts'
 import { sessionIdOfTarget, sessionKey } from '../../record/session.ts'
 import { observeIdentity, principalOf } from '../identity.ts'
-import type { Journal } from '../journal.ts'
+import type { Journal, OnFailure } from '../journal.ts'
 import type { LiveSession, SessionTable } from '../sessions.ts'
 import type { BodyContext } from './body-frames.ts'
 import { headerValue } from './headers.ts'
@@ -21,6 +21,8 @@ export interface RecordDeps {
   readonly keyedHash: KeyedHash
   /** Name of the server for session ids. */
   readonly server: string
+  /** What holds for an exchange that begins now. */
+  readonly onFailure: () => OnFailure
 }
 
 export interface RequestHead {
@@ -58,12 +60,15 @@ export class ExchangeRecord {
   #calls = 0
   #errors = 0
   requestBytes = 0
+  /** As it was when the exchange began: what was refused and what passed must not change its name midway. */
+  readonly onFailure: OnFailure
 
   /** @param exchange its number within the writer */
   constructor(deps: RecordDeps, head: RequestHead, exchange: number) {
     this.#deps = deps
     this.#head = head
     this.#exchange = exchange
+    this.onFailure = deps.onFailure()
     this.#startedUs = deps.journal.elapsedUs()
     this.#identity = observeIdentity(headerValue(head.raw, 'authorization'), deps.keyedHash)
     this.#principal = principalOf(this.#identity)
@@ -196,6 +201,6 @@ export class ExchangeRecord {
 
   #missed(bytes: number): void {
     this.#missing = true
-    this.#deps.journal.missed(bytes)
+    this.#deps.journal.missed(bytes, this.onFailure)
   }
 }

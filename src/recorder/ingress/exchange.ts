@@ -35,7 +35,6 @@ const MAX_WAITING_BYTES = 2 * INSPECT_BYTES
 
 export interface ExchangeDeps extends RecordDeps {
   readonly upstream: Dispatcher
-  readonly onFailure: 'block' | 'allow'
   readonly nextExchange: () => number
   readonly observed: ExchangeObserver
 }
@@ -260,7 +259,7 @@ export class Exchange {
     const mark = this.#owed.mark
     this.#deps.journal.commit(error => {
       if (this.#over) return
-      if ((error !== undefined || this.#record.missing) && this.#deps.onFailure === 'block') {
+      if ((error !== undefined || this.#record.missing) && this.#record.onFailure === 'block') {
         this.#recordingFailed()
         return
       }
