@@ -9,7 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { difference, median, ratio, round } from './support/figures.ts'
 import type { LoadOrder, LoadResult } from './support/load.ts'
-import { residentMb, startLoad, startPeer, startSteno, stopProcess } from './support/processes.ts'
+import { processorUs, residentMb, startLoad, startPeer, startSteno, stopProcess } from './support/processes.ts'
 import type { Peer, StenoPeer } from './support/processes.ts'
 
 const PEERS = ['direct', 'httpProxy', 'undici', 'steno'] as const
@@ -18,6 +18,12 @@ type PeerName = (typeof PEERS)[number]
 interface Work {
   readonly name: string
   readonly order: Omit<LoadOrder, 'port' | 'seconds'>
+}
+
+/** Of one peer under one work; processor time a call, of all threads and of the one that runs the event loop. */
+interface PeerResult extends LoadResult {
+  readonly cpuUs: number
+  readonly mainUs: number
 }
 
 const STEADY: Work = { name: 'steady', order: { tool: 'json', connections: 16, rate: 1000 } }
@@ -62,20 +68,22 @@ export async function runRecordBench({ quick, say }: RecordOptions): Promise<obj
 
     let stenoCalls = 0
     let saturatedMb = 0
-    const measure = async (work: Work, seconds: number): Promise<Record<PeerName, LoadResult>> => {
-      const results: Partial<Record<PeerName, LoadResult>> = {}
+    const measure = async (work: Work, seconds: number): Promise<Record<PeerName, PeerResult>> => {
+      const results: Partial<Record<PeerName, PeerResult>> = {}
       for (const name of PEERS) {
+        const before = processorUs(peers[name].child)
         const result = await load.run({ ...work.order, port: peers[name].port, seconds })
-        results[name] = result
+        const after = processorUs(peers[name].child)
+        results[name] = { ...result, cpuUs: (after.all - before.all) / result.calls, mainUs: (after.main - before.main) / result.calls }
         if (name !== 'steno') continue
         stenoCalls += result.calls
         if (work !== STEADY) saturatedMb = Math.max(saturatedMb, residentMb(steno.child))
         await steno.drain()
       }
-      return results as Record<PeerName, LoadResult>
+      return results as Record<PeerName, PeerResult>
     }
     /** For each work and peer, one result a round. */
-    const results = new Map<string, Record<PeerName, LoadResult>[]>()
+    const results = new Map<string, Record<PeerName, PeerResult>[]>()
     const rounds = async (work: Work, seconds: number): Promise<void> => {
       await measure(work, effort.warmSeconds)
       for (let i = 0; i < effort.rounds; i++) {
@@ -93,10 +101,10 @@ export async function runRecordBench({ quick, say }: RecordOptions): Promise<obj
     const recorded = await steno.metric('steno_exchanges_total{outcome="ok"}')
     if (recorded < stenoCalls) throw new Error(`Steno answered ${stenoCalls} calls but recorded ${recorded} exchanges`)
 
-    const values = (work: string, peer: PeerName, pick: (result: LoadResult) => number): number[] => (results.get(work) ?? []).map(result => pick(result[peer]))
+    const values = (work: string, peer: PeerName, pick: (result: PeerResult) => number): number[] => (results.get(work) ?? []).map(result => pick(result[peer]))
     const speed = ({ calls, seconds }: LoadResult): number => calls / seconds
     const speedRatio = (work: string, other: PeerName): number => ratio(values(work, 'steno', speed), values(work, other, speed))
-    const added = (peer: PeerName, pick: (result: LoadResult) => number): number => difference(values('steady', peer, pick), values('steady', 'direct', pick))
+    const added = (peer: PeerName, pick: (result: PeerResult) => number): number => difference(values('steady', peer, pick), values('steady', 'direct', pick))
     const p50 = (result: LoadResult): number => result.p50Ms
     const p99 = (result: LoadResult): number => result.p99Ms
     return {
@@ -122,6 +130,7 @@ export async function runRecordBench({ quick, say }: RecordOptions): Promise<obj
         undiciP99: added('undici', p99),
       },
       callsPerSecond: Object.fromEntries(FLAT_OUT.map(({ name }) => [name, Object.fromEntries(PEERS.map(peer => [peer, round(median(values(name, peer, speed)))]))])),
+      cpuUsPerCall: Object.fromEntries([STEADY, ...FLAT_OUT].map(({ name }) => [name, Object.fromEntries(PEERS.map(peer => [peer, { all: round(median(values(name, peer, each => each.cpuUs))), main: round(median(values(name, peer, each => each.mainUs))) }]))])),
       rssMb: { idle: round(idleMb), load: round(loadMb), saturated: round(saturatedMb) },
       startMs: round(median(starts)),
       recordedExchanges: recorded,
@@ -132,8 +141,9 @@ export async function runRecordBench({ quick, say }: RecordOptions): Promise<obj
   }
 }
 
-function describeResult(work: Work, result: LoadResult): string {
-  return work === STEADY ? `${result.p50Ms.toFixed(2)}/${result.p99Ms.toFixed(2)} ms` : `${Math.round(result.calls / result.seconds)}/s`
+function describeResult(work: Work, result: PeerResult): string {
+  const cpu = `${Math.round(result.mainUs)}/${Math.round(result.cpuUs)} µs`
+  return work === STEADY ? `${result.p50Ms.toFixed(2)}/${result.p99Ms.toFixed(2)} ms ${cpu}` : `${Math.round(result.calls / result.seconds)}/s ${cpu}`
 }
 
 function pause(ms: number): Promise<void> {

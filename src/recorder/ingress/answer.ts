@@ -1,6 +1,6 @@
 /**
  * The upstream's answer: recorded from a copy, released as it came. Three ways, chosen by its head:
- * - a stream of events: each event is a frame before its bytes go out; comments and the head go out at once
+ * - a stream of events: each event is a frame before its bytes go out; comments and the head go out at once, or with an event that came in the same read
  * - JSON: held up to `inspectBytes`, so that it is recorded as whole messages; larger ones pass in parts
  * - anything else: passes in parts as it comes
  * The only writer to the client's response.
@@ -69,6 +69,8 @@ export function createAnswer(options: AnswerOptions): Answer {
   let bytes = 0
   let paused = false
   let completing = false
+  /** Something will be released soon, and the head goes with it: one send instead of two. */
+  let releasing = false
 
   const sendHead = (): void => {
     if (res.headersSent || res.destroyed) return
@@ -99,7 +101,9 @@ export function createAnswer(options: AnswerOptions): Answer {
   }
   const releaseRecorded = (): void => {
     const upTo = feed.recorded
+    releasing = true
     whenReleasable(() => {
+      releasing = false
       queue.recordedTo(upTo)
       goOn()
     })
@@ -123,8 +127,12 @@ export function createAnswer(options: AnswerOptions): Answer {
   return {
     start: () => {
       if (!isStream || options.requestMethod === 'HEAD') return
-      sendHead()
-      res.flushHeaders()
+      // What came in the same read as the head has been taken by then.
+      setImmediate(() => {
+        if (releasing || completing || res.headersSent) return
+        sendHead()
+        res.flushHeaders()
+      })
     },
     data: chunk => {
       bytes += chunk.length

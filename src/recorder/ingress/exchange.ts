@@ -101,8 +101,9 @@ export class Exchange {
     if (this.#over || !this.#owed.none || (this.#answer?.events === undefined && this.#tunnel === undefined)) return
     this.#leave('cut', 'the recorder is stopping')
     this.#deps.journal.commit(() => {
-      if (this.#tunnel === undefined) this.#res.end()
-      else this.#tunnel.close()
+      if (this.#tunnel !== undefined) this.#tunnel.close()
+      else if (this.#res.headersSent) this.#res.end()
+      else this.#res.destroy()
     })
   }
 
