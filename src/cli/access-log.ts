@@ -8,7 +8,8 @@ import { startAccessWriter } from '../recorder/access-writer.ts'
 import type { AccessWriter } from '../recorder/access-writer.ts'
 import type { CliIo } from './io.ts'
 import { placeOf } from './place.ts'
-import { parseSize, sinkOf } from './up.ts'
+import { sinkOf } from './sink-flag.ts'
+import { parseSize } from './up.ts'
 import { version } from './version.ts'
 
 export interface AccessLogFlags {

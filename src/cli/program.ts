@@ -7,6 +7,7 @@ import { Command, CommanderError, Option } from 'commander'
 
 import { LOG_LEVELS } from '../platform/log.ts'
 import { QUERY_KINDS } from '../record/query.ts'
+import type { DoctorAwsOptions } from './doctor/aws.ts'
 import { reportFailure } from './failure.ts'
 import { programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
@@ -60,6 +61,7 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
   addReading(program, io, done)
   addProof(program, io, done)
   addCluster(program, io, done)
+  addDoctor(program, io, done)
   program.showHelpAfterError(`run '${name} --help' for help`)
   for (const command of program.commands) command.showHelpAfterError(`run '${name} ${command.name()} --help' for help`)
   return program
@@ -185,6 +187,17 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--drain <time>', 'how long work under way may go on when told to stop', '20s')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .action(async (options: OperateOptions) => done(await (await import('./operate.ts')).runOperate(options, io)))
+}
+
+function addDoctor(program: Command, io: CliIo, done: Done): void {
+  const doctor = program.command('doctor').description('looks at what Steno depends on, and says what is wrong and what to change')
+  withOutput(doctor.command('aws').description('a delivery stream and its bucket; changes and writes nothing'))
+    .option('--sink <place>', 'the stream: firehose://stream?region=eu-west-1')
+    .option('--archive <place>', 'the bucket: s3://bucket/prefix (default: where the stream delivers)')
+    .option('--timeout <time>', 'how long to wait for answers', '20s')
+    .option('--skip <id...>', 'checks to leave out, by name')
+    .action(async (options: DoctorAwsOptions) => done(await (await import('./doctor/aws.ts')).runDoctorAws(options, io)))
+  for (const command of doctor.commands) command.showHelpAfterError(`run '${program.name()} doctor ${command.name()} --help' for help`)
 }
 
 function withSourceFlags(command: Command): Command {

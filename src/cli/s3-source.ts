@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
 import type { RecordingSource } from '../archive/open-recording.ts'
+import type { S3Place } from '../archive/s3.ts'
 import { StenoError } from '../errors.ts'
 import { parseAwsPlace } from './aws-place.ts'
 import type { CliIo } from './io.ts'
@@ -12,20 +13,28 @@ export function isS3(name: string): boolean {
   return name.startsWith('s3://')
 }
 
-/** @throws StenoError `usage.invalid` */
 export function s3Source(text: string, io: CliIo): RecordingSource {
+  const place = s3Place(text, io)
+  return { type: 's3', name: text, place, cacheFolder: cacheFolder([place.endpoint ?? usualEndpoint(io) ?? '', place.bucket, place.prefix], io) }
+}
+
+/** @throws StenoError `usage.invalid` */
+export function s3Place(text: string, io: CliIo): S3Place {
   const { name: bucket, path, region, endpoint, style } = parseAwsPlace('--archive', text, 's3', ['region', 'endpoint', 'style'])
   if (style !== undefined && style !== 'path' && style !== 'host') throw new StenoError('usage.invalid', `--archive ${JSON.stringify(text)}: style is path or host`)
-  const usual = io.env['AWS_ENDPOINT_URL_S3'] ?? io.env['AWS_ENDPOINT_URL']
-  const place = {
+  return {
     bucket,
     prefix: path === '' ? '' : `${path}/`,
     region: region ?? io.env['AWS_REGION'] ?? (endpoint === undefined ? undefined : 'us-east-1'),
     endpoint,
     // Other stores seldom have a name for each bucket.
-    pathStyle: style === undefined ? (endpoint ?? usual) !== undefined : style === 'path',
+    pathStyle: style === undefined ? (endpoint ?? usualEndpoint(io)) !== undefined : style === 'path',
   }
-  return { type: 's3', name: text, place, cacheFolder: cacheFolder([endpoint ?? usual ?? '', place.bucket, place.prefix], io) }
+}
+
+/** Of S3, where the SDK's variables name another. */
+export function usualEndpoint({ env }: Pick<CliIo, 'env'>): string | undefined {
+  return env['AWS_ENDPOINT_URL_S3'] ?? env['AWS_ENDPOINT_URL']
 }
 
 /** One per place, for its catalog. */

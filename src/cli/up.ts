@@ -10,12 +10,9 @@ import { readKey } from '../recorder/keyed-hash.ts'
 import { mountPolicies } from '../recorder/mounted-policies.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
-import type { SinkConfig } from '../sink/create-sink.ts'
-import { parseAwsPlace } from './aws-place.ts'
 import { addressFlag } from './flag.ts'
-import { defaultArchive } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
-import { isS3 } from './s3-source.ts'
+import { sinkOf } from './sink-flag.ts'
 import { withTerminationLog } from './termination-log.ts'
 import { version } from './version.ts'
 
@@ -106,20 +103,6 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
   ]
   if (left.length > 0) say(left.join('; '))
   return ended ? 0 : 1
-}
-
-/** Of flags and environment; the default folder without either flag. */
-export function sinkOf({ archive, sink }: Pick<UpOptions, 'archive' | 'sink'>, io: CliIo): SinkConfig {
-  if (sink === undefined) {
-    const path = archive ?? defaultArchive(io)
-    if (isS3(path)) throw new StenoError('usage.invalid', `recordings reach ${path} through Firehose: give --sink firehose://stream, and a folder or nothing as archive`)
-    return { type: 'directory', path: resolve(path) }
-  }
-  if (archive !== undefined) throw new StenoError('usage.invalid', '--archive and --sink name two places for recordings; give one of them')
-  const { name, path, region = io.env['AWS_REGION'], endpoint } = parseAwsPlace('--sink', sink, 'firehose', ['region', 'endpoint'])
-  if (path !== '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: a stream has no path`)
-  if (region === undefined || region === '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: no region is set; add ?region=…, or set AWS_REGION`)
-  return { type: 'firehose', stream: name, region, endpoint }
 }
 
 function parseUpstream(text: string): URL {

@@ -2,6 +2,7 @@
 
 import { createCredentialSource, serviceUrl } from '../platform/aws/credentials.ts'
 import type { Environment } from '../platform/aws/credentials.ts'
+import { awsErrorName } from '../platform/aws/error-name.ts'
 import { createAwsHttp } from '../platform/aws/http.ts'
 import { signedHeaders } from '../platform/aws/signature.ts'
 import type { AwsCredentials } from '../platform/aws/signature.ts'
@@ -43,7 +44,7 @@ export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 
       })
       const parsed = parseAnswer(answer.body)
       if (answer.status === 200 && Array.isArray(parsed.RequestResponses)) return parsed.RequestResponses
-      const failure = { name: errorName(String(answer.headers['x-amzn-errortype'] ?? parsed.__type ?? `status ${answer.status}`)), message: parsed.message ?? parsed.Message ?? '', status: answer.status, credentials: false }
+      const failure = { name: awsErrorName(String(answer.headers['x-amzn-errortype'] ?? parsed.__type ?? `status ${answer.status}`)), message: parsed.message ?? parsed.Message ?? '', status: answer.status, credentials: false }
       const serviceMs = Date.parse(answer.headers.date ?? '')
       if (sinkCode(failure) === 'sink.clock' && !Number.isNaN(serviceMs)) aheadMs = serviceMs - now()
       throw new FirehoseFailure(failure)
@@ -85,11 +86,6 @@ function parseAnswer(text: string): Answer {
   } catch {
     return {}
   }
-}
-
-/** `com.amazonaws.firehose#Name`, `Name:http://…` and `Name` are the same. */
-function errorName(text: string): string {
-  return text.replace(/^.*#/, '').replace(/:.*$/, '')
 }
 
 function nameOf(cause: unknown): string {

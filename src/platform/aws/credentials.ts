@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises'
 import type { AwsHttp } from './http.ts'
 import type { AwsCredentials } from './signature.ts'
+import { xmlElement } from './xml-element.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -65,17 +66,12 @@ async function assumeRole(tokenFile: string, role: string, { env, region, http }
   })
   const url = new URL(serviceUrl('sts', region, env))
   const { status, body } = await http.post(url, { 'content-type': 'application/x-www-form-urlencoded' }, Buffer.from(form.toString()), signal)
-  if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: element(body, 'Code') ?? `status ${status}` })
-  const accessKeyId = element(body, 'AccessKeyId')
-  const secretAccessKey = element(body, 'SecretAccessKey')
-  const expiresMs = Date.parse(element(body, 'Expiration') ?? '')
+  if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: xmlElement(body, 'Code') ?? `status ${status}` })
+  const accessKeyId = xmlElement(body, 'AccessKeyId')
+  const secretAccessKey = xmlElement(body, 'SecretAccessKey')
+  const expiresMs = Date.parse(xmlElement(body, 'Expiration') ?? '')
   if (accessKeyId === undefined || secretAccessKey === undefined || Number.isNaN(expiresMs)) throw Object.assign(new Error('the token service gave no credentials'), { name: 'NoCredentials' })
-  return { accessKeyId, secretAccessKey, sessionToken: element(body, 'SessionToken'), expiresMs }
-}
-
-/** Text of an element of the token service's answer. Its values are keys, base64 and times: nothing in them is escaped but `&`. */
-function element(xml: string, name: string): string | undefined {
-  return new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]?.replaceAll('&amp;', '&')
+  return { accessKeyId, secretAccessKey, sessionToken: xmlElement(body, 'SessionToken'), expiresMs }
 }
 
 /** The regional endpoint, or the one that the SDK's usual variables name. */

@@ -2,6 +2,10 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+import { createBucketSettings } from './bucket-settings.ts'
+
+export const REGION = 'us-east-1'
+
 interface Version {
   readonly id: string
   readonly bytes: Buffer
@@ -20,6 +24,7 @@ export interface Bucket {
 
 export function createBucket(): Bucket {
   const keys = new Map<string, Version[]>()
+  const settings = createBucketSettings()
   let next = 0
   const add = (key: string, version: Omit<Version, 'id'>): void => {
     const own = keys.get(key) ?? []
@@ -77,6 +82,8 @@ export function createBucket(): Bucket {
     put,
     mark: (key, modifiedMs) => add(key, { bytes: Buffer.alloc(0), modifiedMs, marker: true }),
     answer: (req, res, url, key, body, nowMs) => {
+      if (key === '' && settings.answer(req, res, url, body)) return
+      if (req.method === 'HEAD' && key === '') return void res.writeHead(200, { 'x-amz-bucket-region': REGION }).end()
       if (req.method === 'GET' && key === '') return list(res, url)
       if (req.method === 'GET') return get(req, res, url, key)
       if (req.method !== 'PUT' || key === '') return fail(res, 405, 'MethodNotAllowed')

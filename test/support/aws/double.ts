@@ -10,8 +10,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { bodyOf } from '../recorder.ts'
 import { closeAtTheEnd } from '../leftovers.ts'
-import { createBucket, fail } from './bucket.ts'
+import { createBucket, fail, REGION } from './bucket.ts'
 import type { Bucket } from './bucket.ts'
+import { settingOf } from './bucket-settings.ts'
+import { createDescriptions, DESCRIBED } from './descriptions.ts'
 import { signatureProblem } from './signature.ts'
 import type { Keys } from './signature.ts'
 import { createStream } from './stream.ts'
@@ -47,6 +49,8 @@ export interface AwsDouble {
   onS3: ((url: string) => void) | undefined
   /** ms that the service's clock is ahead of this machine's. */
   aheadMs: number
+  /** Refuses a request by its operation, such as `firehose:DescribeDeliveryStream`, `sts:GetCallerIdentity`, `s3:GET versioning` or `s3:GET` of an object; never answers with `silence`. */
+  refuse: ((operation: string) => { readonly status: number; readonly code: string; readonly message?: string } | 'silence' | undefined) | undefined
   /** Role by role: makes AssumeRoleWithWebIdentity fail with a code. */
   denyRole: { readonly status: number; readonly code: string } | undefined
   /** Lets all credentials that were handed out by STS end. */
@@ -73,6 +77,8 @@ export interface DoubleOptions {
 
 export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDouble> {
   const bucket = createBucket()
+  const buckets = new Map([[BUCKET, bucket]])
+  const descriptions = createDescriptions()
   const stream = createStream({ name: STREAM, prefix: options.prefix ?? 'team-a/', bufferMs: options.bufferMs ?? 0, bufferBytes: options.bufferBytes ?? 1 }, bucket)
   const calls: PutCall[] = []
   const issued = new Map<string, Keys>()
@@ -89,6 +95,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     fault: undefined,
     onS3: undefined,
     aheadMs: 0,
+    refuse: undefined,
     denyRole: undefined,
     revoke: () => issued.clear(),
     close: async () => {
@@ -111,19 +118,31 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
       requests.sts++
       return assumeRole(res, new URLSearchParams(body.toString()), double, issued, nowMs())
     }
-    const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, nowMs())
+    const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, { nowMs: nowMs(), region: REGION })
+    const url = new URL(req.url ?? '/', 'http://aws.test')
+    const [, name = '', ...rest] = decodeURIComponent(url.pathname).split('/')
+    const isIdentity = req.method === 'POST' && body.toString('latin1').includes('Action=GetCallerIdentity')
+    const operation = target.startsWith('Firehose_20150804.') ? `firehose:${target.slice(18)}` : isIdentity ? 'sts:GetCallerIdentity' : `s3:${[req.method, settingOf(url) ?? (url.searchParams.has('versions') ? 'versions' : undefined)].filter(each => each !== undefined).join(' ')}`
+    const refusal = double.refuse?.(operation)
+    if (refusal === 'silence') return
+    const failure = refusal ?? (problem === undefined ? undefined : { status: operation.startsWith('firehose') ? 400 : 403, ...problem })
+    if (failure !== undefined) return (operation.startsWith('firehose') ? failJson : fail)(res, failure.status, failure.code, failure.message ?? failure.code)
+    if (isIdentity) return callerIdentity(res)
     if (target.startsWith('Firehose_20150804.')) {
-      if (problem !== undefined) return failJson(res, 400, problem.code, problem.message)
-      await putRecordBatch(req, res, target, body, { calls, stream, double, nowMs })
-      return
+      if (!DESCRIBED.includes(target.slice(18))) return await putRecordBatch(req, res, target, body, { calls, stream, double, nowMs })
+      const found = descriptions.answer(target.slice(18), body.toString())
+      if (found === undefined) return failJson(res, 400, 'ResourceNotFoundException', 'Firehose under account 123456789012 not found.')
+      return void res.writeHead(200, { 'Content-Type': 'application/x-amz-json-1.1' }).end(found)
     }
     requests.s3++
     double.onS3?.(req.url ?? '')
-    if (problem !== undefined) return fail(res, 403, problem.code, problem.message)
-    const url = new URL(req.url ?? '/', 'http://aws.test')
-    const [, name = '', ...rest] = decodeURIComponent(url.pathname).split('/')
-    if (name !== BUCKET) return fail(res, 404, 'NoSuchBucket')
-    bucket.answer(req, res, url, rest.join('/'), body, nowMs())
+    if (req.method === 'PUT' && rest.join('') === '' && url.search === '') {
+      buckets.set(name, createBucket())
+      return void res.writeHead(200).end()
+    }
+    const asked = buckets.get(name)
+    if (asked === undefined) return fail(res, 404, 'NoSuchBucket')
+    asked.answer(req, res, url, rest.join('/'), body, nowMs())
   }
   const server = createServer((req, res) => {
     answer(req, res).catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined))
@@ -148,7 +167,8 @@ interface FirehoseParts {
 
 async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target: string, body: Buffer, { calls, stream, double, nowMs }: FirehoseParts): Promise<void> {
   if (target !== 'Firehose_20150804.PutRecordBatch') return failJson(res, 400, 'UnknownOperationException', target)
-  const asked = JSON.parse(body.toString()) as { readonly DeliveryStreamName: string; readonly Records: readonly { readonly Data: string }[] }
+  const asked = JSON.parse(body.toString()) as { readonly DeliveryStreamName: string; readonly Records?: readonly { readonly Data: string }[] }
+  if (asked.Records === undefined) return failJson(res, 400, 'ValidationException', "1 validation error detected: Value null at 'records' failed to satisfy constraint: Member must not be null")
   if (asked.DeliveryStreamName !== stream.name) return failJson(res, 400, 'ResourceNotFoundException', `Firehose ${asked.DeliveryStreamName} under account 123456789012 not found.`)
   const records = asked.Records.map(({ Data }) => Buffer.from(Data, 'base64'))
   const call = { number: calls.length, records }
@@ -170,6 +190,10 @@ async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target:
 
 function failJson(res: ServerResponse, status: number, code: string, message: string): void {
   res.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1', 'x-amzn-ErrorType': code }).end(JSON.stringify({ __type: code, message }))
+}
+
+function callerIdentity(res: ServerResponse): void {
+  res.writeHead(200, { 'Content-Type': 'text/xml' }).end('<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/test</Arn><UserId>A</UserId><Account>123456789012</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>')
 }
 
 /** A token as the cluster would project it. */

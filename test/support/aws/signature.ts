@@ -25,7 +25,7 @@ export interface SignatureProblem {
 const MAX_SKEW_MS = 5 * 60_000
 
 /** @returns undefined when the signature is right */
-export function signatureProblem(request: SignedRequest, keysOf: (id: string) => Keys | undefined, nowMs: number): SignatureProblem | undefined {
+export function signatureProblem(request: SignedRequest, keysOf: (id: string) => Keys | undefined, { nowMs, region: here }: { readonly nowMs: number; readonly region: string }): SignatureProblem | undefined {
   const header = (name: string): string => String(request.headers[name] ?? '')
   const match = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/.exec(header('authorization'))
   if (match === null) return { code: 'MissingAuthenticationTokenException', message: 'Request is missing Authentication Token' }
@@ -33,6 +33,7 @@ export function signatureProblem(request: SignedRequest, keysOf: (id: string) =>
   const keys = keysOf(id)
   if (keys === undefined || (keys.token ?? '') !== header('x-amz-security-token')) return { code: 'UnrecognizedClientException', message: 'The security token included in the request is invalid.' }
   if (keys.expiresMs !== undefined && keys.expiresMs <= nowMs) return { code: 'ExpiredTokenException', message: 'The security token included in the request is expired' }
+  if (region !== here) return service === 's3' ? { code: 'AuthorizationHeaderMalformed', message: `The authorization header is malformed; the region '${region}' is wrong; expecting '${here}'` } : { code: 'InvalidSignatureException', message: 'Credential should be scoped to a valid region.' }
   const date = header('x-amz-date')
   const at = Date.parse(date.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z'))
   if (Math.abs(at - nowMs) > MAX_SKEW_MS) return { code: 'InvalidSignatureException', message: `Signature ${at < nowMs ? 'expired' : 'not yet current'}: ${date}` }
