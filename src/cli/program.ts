@@ -152,7 +152,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
     .option('--server-name <name>', 'name of the server in recordings', 'mcp')
     .option('--policies <dir>', 'folder in which the policies of the pod are kept up to date: DIR/NAME/policy.json')
-    .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
+    .option('--key-file <file>', 'key for the hashes of what is not kept (default, and while there is no such file: one per run)')
     .option('--termination-log <file>', 'gets a line when it ends with something unshipped, or fails')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .action(async (options: RecordOptions) => done(await (await import('./record.ts')).runRecord(options, io)))

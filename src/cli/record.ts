@@ -9,7 +9,7 @@ import { recordUntilTold } from './up.ts'
 import type { UpOptions } from './up.ts'
 
 /** As the command line gives them. */
-export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place' | 'workload' | 'policies'> {
+export interface RecordOptions extends Omit<UpOptions, 'upstream' | 'listen' | 'further' | 'place' | 'workload' | 'policies' | 'keyMayBeAbsent'> {
   readonly port: readonly string[]
   /** Folder in which policies are kept up to date. */
   readonly policies?: string
@@ -28,7 +28,7 @@ function upOptions(options: RecordOptions, io: CliIo): UpOptions {
   if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
   const made = policiesOf(io.env)
   const { policies: folder, ...rest } = options
-  return { ...rest, ...first, further, ...(made.length === 0 ? {} : { policies: { made, folder } }), place: placeOf(io.env), workload: workloadOf(io.env) }
+  return { ...rest, ...first, further, keyMayBeAbsent: true, ...(made.length === 0 ? {} : { policies: { made, folder } }), place: placeOf(io.env), workload: workloadOf(io.env) }
 }
 
 function parsePair(text: string): { readonly listen: number; readonly app: number } {

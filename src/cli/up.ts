@@ -1,10 +1,12 @@
 /** `steno up`: recorder and sink in one process, in front of one MCP server. */
 
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { StenoError } from '../errors.ts'
 import { systemClock } from '../platform/clock.ts'
 import { shortDigest } from '../platform/digest.ts'
 import { createLog, LOG_LEVELS } from '../platform/log.ts'
+import type { Log } from '../platform/log.ts'
 import type { RecorderPolicy } from '../policy/compile.ts'
 import { readKey } from '../recorder/keyed-hash.ts'
 import { mountPolicies } from '../recorder/mounted-policies.ts'
@@ -30,6 +32,7 @@ export interface UpOptions {
   readonly linger: string
   readonly serverName?: string
   readonly keyFile?: string
+  readonly keyMayBeAbsent?: boolean
   readonly logLevel?: string
   /** Gets a line when something is left to know at the end. */
   readonly terminationLog?: string
@@ -69,7 +72,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     lingerMs: parseLinger(options.linger),
     durability: oneOf('--durability', options.durability, ['local', 'off-pod'] as const),
     onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
-    key: readKey(options.keyFile),
+    key: readKey(keyFileOf(options, log)),
     further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
     place: options.place ?? {},
     workload: options.workload,
@@ -103,6 +106,13 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
   ]
   if (left.length > 0) say(left.join('; '))
   return ended ? 0 : 1
+}
+
+/** In a pod the Secret may be absent: then what passes is recorded, under a key of this run. */
+function keyFileOf({ keyFile, keyMayBeAbsent = false }: UpOptions, log: Log): string | undefined {
+  if (keyFile === undefined || !keyMayBeAbsent || existsSync(keyFile)) return keyFile
+  log.warn('there is no key file: hashes of this run cannot be compared with those of others; make the Secret in the namespace of the pod, and restart it', { file: keyFile })
+  return undefined
 }
 
 function parseUpstream(text: string): URL {

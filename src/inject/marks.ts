@@ -7,7 +7,7 @@ export const RECORDER = 'steno-recorder'
 export const REDIRECT = 'steno-redirect'
 /** Every volume of ours begins so. */
 export const VOLUME_PREFIX = 'steno-'
-export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', policy: 'steno-policy', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
+export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', policy: 'steno-policy', key: 'steno-key', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
 
 /** `"true"` on a pod that has its recorder. */
 export const RECORDED_LABEL = 'steno.dev/recorded'

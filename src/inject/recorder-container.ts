@@ -19,6 +19,8 @@ const ARCHIVE_PATH = '/var/lib/steno-archive'
 const POD_INFO_PATH = '/var/run/steno'
 const POLICIES_FOLDER = 'policies'
 const LABELS_FILE = 'labels'
+const KEY_PATH = '/var/run/secrets/steno.dev/key'
+const KEY_FILE = 'key'
 const AWS_TOKEN_PATH = '/var/run/secrets/steno.dev/aws'
 /** What stands here keeps the ServiceAccount admission plugin from mounting the app's API token into the recorder. */
 const API_TOKEN_PATH = '/var/run/secrets/kubernetes.io/serviceaccount'
@@ -87,6 +89,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
       { name: VOLUMES.spool, mountPath: SPOOL_PATH },
       { name: VOLUMES.noApiToken, mountPath: API_TOKEN_PATH, readOnly: true },
       { name: VOLUMES.policy, mountPath: POD_INFO_PATH, readOnly: true },
+      ...(settings.keySecret === undefined ? [] : [{ name: VOLUMES.key, mountPath: KEY_PATH, readOnly: true }]),
       ...('claim' in sink ? [{ name: VOLUMES.archive, mountPath: ARCHIVE_PATH }] : [{ name: VOLUMES.awsToken, mountPath: AWS_TOKEN_PATH, readOnly: true }]),
     ],
   }
@@ -96,6 +99,8 @@ export function recorderParts(input: RecorderInput): RecorderParts {
       { name: VOLUMES.spool, emptyDir: { sizeLimit: disk } },
       { name: VOLUMES.noApiToken, emptyDir: { sizeLimit: '1Mi' } },
       policyVolume(input),
+      // A namespace without it is recorded all the same.
+      ...(settings.keySecret === undefined ? [] : [{ name: VOLUMES.key, secret: { secretName: settings.keySecret, defaultMode: FILE_MODE, optional: true, items: [{ key: KEY_FILE, path: KEY_FILE }] } }]),
       'claim' in sink
         ? { name: VOLUMES.archive, persistentVolumeClaim: { claimName: sink.claim } }
         : { name: VOLUMES.awsToken, projected: { defaultMode: FILE_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } },
@@ -126,6 +131,7 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
     `--spool=${SPOOL_PATH}/spool`,
     `--spool-max=${settings.spoolMib}Mi`,
     `--policies=${POD_INFO_PATH}/${POLICIES_FOLDER}`,
+    ...(settings.keySecret === undefined ? [] : [`--key-file=${KEY_PATH}/${KEY_FILE}`]),
     `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
     `--termination-log=${TERMINATION_LOG}`,
     ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),

@@ -25,6 +25,8 @@ export interface InjectorSettings {
   readonly roleArn?: string
   /** Where the operator makes roles; recorders take on those, unless `roleArn` says otherwise. */
   readonly aws?: AwsInstallation
+  /** A Secret of this name in the pod's own namespace holds the key of hashes, as `key`. Without it each recorder makes its own. */
+  readonly keySecret?: string
   /** Request of CPU. */
   readonly cpu: string
   /** Request and limit of CPU in pods whose class is Guaranteed, which need both. */
@@ -37,7 +39,7 @@ export interface InjectorSettings {
 
 export type ParsedSettings = { readonly settings: InjectorSettings } | { readonly problems: readonly Problem[] }
 
-const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
+const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'keySecret', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
 const CPU = { pattern: /^(?:[1-9][0-9]*m|[1-9][0-9]*)$/, says: 'must be CPU such as 100m or 1' }
 const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/\S{1,512}$/, says: 'must be the ARN of an IAM role' }
 const IMAGE = { pattern: /^\S{1,512}$/, says: 'must be the reference of an image' }
@@ -60,13 +62,14 @@ export function parseSettings(document: unknown, version: string): ParsedSetting
   const sink = readSink(read, value['sink'])
   const roleArn = value['roleArn'] === undefined ? undefined : read.text(value['roleArn'], 'roleArn', ROLE)
   const aws = value['aws'] === undefined ? undefined : readAwsInstallation(read, value['aws'], 'aws')
+  const keySecret = value['keySecret'] === undefined ? undefined : read.text(value['keySecret'], 'keySecret', NAME)
   const cpu = read.text(value['cpu'] ?? '50m', 'cpu', CPU)
   const guaranteedCpu = read.text(value['guaranteedCpu'] ?? '250m', 'guaranteedCpu', CPU)
   const memoryMib = whole(read, value['memoryMib'] ?? 192, 'memoryMib', MIN_MEMORY_MIB)
   const spoolMib = whole(read, value['spoolMib'] ?? 512, 'spoolMib', MIN_SPOOL_MIB)
   if (read.problems.length > 0 || image === undefined || imagePullPolicy === undefined || namespace === undefined || sink === undefined) return { problems: read.problems }
   if (cpu === undefined || guaranteedCpu === undefined || memoryMib === undefined || spoolMib === undefined) return { problems: read.problems }
-  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), cpu, guaranteedCpu, memoryMib, spoolMib } }
+  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), ...(keySecret === undefined ? {} : { keySecret }), cpu, guaranteedCpu, memoryMib, spoolMib } }
 }
 
 function readSink(read: Reader, value: unknown): DefaultSink | undefined {

@@ -101,6 +101,22 @@ describe('steno record', () => {
     expect(await steno(['record', '--port=0=1', `--archive=${folder}`], { env: { STENO_POLICIES: '["{}"]' } })).to.include({ code: 1 }).and.have.property('err').that.matches(/STENO_POLICIES holds a policy that cannot be read/)
   })
 
+  it('records under a key of its own, and says so, while the Secret with the key is absent', async () => {
+    const server = await httpUpstream(() => {})
+    const stopping = new AbortController()
+    const run = await steno(['record', `--port=0=${server.port}`, '--admin=127.0.0.1:0', `--archive=${folder}`, `--key-file=${join(folder, 'absent')}`], {
+      signal: stopping.signal,
+      onTalk: text => {
+        if (text.includes('"recording"')) stopping.abort()
+      },
+    })
+    expect(run).to.have.property('code', 0)
+    expect(run.err).to.match(/"level":"warn","msg":"there is no key file: hashes of this run cannot be compared/)
+    await writeFile(join(folder, 'short'), 'secret')
+    expect(await steno(['record', `--port=0=${server.port}`, '--admin=127.0.0.1:0', `--archive=${folder}`, `--key-file=${join(folder, 'short')}`])).to.have.property('err').that.matches(/holds 6 bytes.*config\.invalid/)
+    expect(await steno(['up', `--upstream=${server.url}`, `--archive=${folder}`, `--key-file=${join(folder, 'absent')}`])).to.have.property('err').that.matches(/cannot read the key file/)
+  })
+
   it('refuses ports that are none', async () => {
     expect(await steno(['record', '--port=15080', `--archive=${folder}`])).to.include({ code: 2 }).and.have.property('err').that.matches(/--port must be LISTEN=APP/)
     expect(await steno(['record'])).to.have.property('code', 2)

@@ -22,6 +22,8 @@ export interface PodCase {
   /** The whole patch is shown, not only where the recorder goes. */
   readonly full: boolean
   readonly input: DecisionInput
+  /** It differs from what the other files are decided with. */
+  readonly ownSettings: boolean
   /** The policies as they are written, for an API server. */
   readonly policies: readonly JsonObject[]
 }
@@ -58,12 +60,13 @@ function podCase(name: string, text: string): PodCase {
     name,
     given,
     full: file['full'] === true,
+    ownSettings: file['settings'] !== undefined,
     policies,
     input: {
       pod: objectAt(file, 'pod'),
       namespace: { name: typeof namespace['name'] === 'string' ? namespace['name'] : 'team-a', labels: textsAt(namespace, 'labels'), annotations: textsAt(namespace, 'annotations') },
       policies: policies.map(policyOf),
-      settings: settings(),
+      settings: settings(objectAt(file, 'settings')),
       oldestNodeMinor: minor === null ? undefined : typeof minor === 'number' ? minor : 34,
       digest,
     },

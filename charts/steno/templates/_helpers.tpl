@@ -43,6 +43,9 @@ image: {{ include "steno.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 namespace: {{ .Release.Namespace }}
 sink: {{ toJson .Values.recorder.sink }}
+{{- with .Values.recorder.keySecret }}
+keySecret: {{ . | quote }}
+{{- end }}
 {{- with .Values.recorder.roleArn }}
 roleArn: {{ . }}
 {{- end }}
