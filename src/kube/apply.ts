@@ -79,7 +79,8 @@ export function createApplier(client: KubeClient, manager: string): Applier {
 /** Whether everything that is wanted is there; what else is there does not matter, except in lists. */
 export function holds(wanted: Json | undefined, found: Json | undefined, name = ''): boolean {
   if (Array.isArray(wanted)) {
-    if (!Array.isArray(found)) return false
+    // The API server stores no empty list.
+    if (!Array.isArray(found)) return wanted.length === 0 && (found === undefined || found === null)
     if (SETS.has(name)) return wanted.every((each: Json) => found.some((other: Json) => holds(each, other)))
     return wanted.length === found.length && wanted.every((each: Json, index) => holds(each, found[index]))
   }

@@ -2,19 +2,20 @@
 
 import { kubeletMinor, namespaceFacts } from '../inject/cluster-facts.ts'
 import type { NamespaceFacts } from '../inject/decide.ts'
+import { STRICT_LABEL } from '../inject/marks.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { createReflector } from '../kube/reflector.ts'
 import type { Change, Reflector, ReflectorOptions } from '../kube/reflector.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import { isObject, sameJson, textAt } from '../policy/json.ts'
+import { isObject, objectAt, objectsAt, sameJson, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import type { Problem } from '../policy/problem.ts'
 import { selects } from '../policy/select.ts'
 import { GROUP, KIND, PLURAL, VERSION } from '../policy/session-policy.ts'
 import type { SessionPolicy } from '../policy/session-policy.ts'
-import { OWN_SELECTOR, policyOwning } from './marks.ts'
+import { OWN_SELECTOR, PATH_MANAGER, policyOwning } from './marks.ts'
 import { podEntry } from './pod-entry.ts'
 import type { PodEntry } from './pod-entry.ts'
 
@@ -26,6 +27,12 @@ export interface PolicyEntry {
   /** Undefined when this program cannot read it: the CRD is newer or older. */
   readonly policy: SessionPolicy | undefined
   readonly problems: readonly Problem[]
+  readonly deleting: boolean
+}
+
+export interface NamespaceEntry extends NamespaceFacts {
+  /** The label that makes it strict was put there by us. */
+  readonly strictIsOurs: boolean
   readonly deleting: boolean
 }
 
@@ -47,9 +54,11 @@ export interface ClusterCopy {
   policy(key: string): PolicyEntry | undefined
   policies(): IterableIterator<PolicyEntry>
   policiesIn(namespace: string): readonly SessionPolicy[]
+  /** Those that cannot be read included. */
+  entriesIn(namespace: string): readonly PolicyEntry[]
   /** Pods that the policy selects and that are neither ending nor done. */
   selectedPods(policy: SessionPolicy): readonly PodEntry[]
-  namespace(name: string): NamespaceFacts | undefined
+  namespace(name: string): NamespaceEntry | undefined
   /** Of the oldest kubelet on Linux. */
   readonly oldestNodeMinor: number | undefined
   own(kind: OwnKind, namespace: string, name: string): JsonObject | undefined
@@ -67,6 +76,8 @@ export interface ClusterChanges {
   pods(policyKey: string): void
   /** A namespace or a node: what decisions depend on. */
   surroundings(policyKey: string): void
+  /** A namespace that has policies, or that we made strict. */
+  namespace(name: string): void
   networkPolicies(policyKey: string): void
 }
 
@@ -91,6 +102,7 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
     onChange: ({ key, after }) => {
       file(policiesOf, key, after)
       changes.policy(key)
+      changes.namespace(namespaceIn(key))
     },
   })
   const pods = createReflector<PodEntry>({
@@ -105,12 +117,14 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
       }
     },
   })
-  const namespaces = createReflector<NamespaceFacts>({
+  const namespaces = createReflector<NamespaceEntry>({
     ...options,
     path: '/api/v1/namespaces',
-    keep: namespaceFacts,
+    keep: namespaceEntry,
     onChange: ({ key, before, after }) => {
-      if (before === undefined || after === undefined || !sameFacts(before, after)) policiesAt(key).forEach(each => changes.surroundings(each.key))
+      if (before !== undefined && after !== undefined && sameFacts(before, after)) return
+      policiesAt(key).forEach(each => changes.surroundings(each.key))
+      if (policiesOf.has(key) || after?.strictIsOurs === true) changes.namespace(key)
     },
   })
   const nodes = createReflector<number>({
@@ -149,6 +163,7 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
     policy: key => policies.get(key),
     policies: () => policies.all(),
     policiesIn: namespace => policiesAt(namespace).flatMap(({ policy }) => policy ?? []),
+    entriesIn: policiesAt,
     selectedPods: ({ namespace, spec }) => [...(podsOf.get(namespace)?.values() ?? [])].filter(({ over, labels }) => !over && selects(spec.selector, labels)),
     namespace: name => namespaces.get(name),
     get oldestNodeMinor() {
@@ -177,8 +192,15 @@ function file<T>(index: Map<string, Map<string, T>>, key: string, value: T | und
   else index.set(namespace, group)
 }
 
-function sameFacts(left: NamespaceFacts, right: NamespaceFacts): boolean {
-  return sameJson(left.labels, right.labels) && sameJson(left.annotations, right.annotations)
+function sameFacts(left: NamespaceEntry, right: NamespaceEntry): boolean {
+  return left.strictIsOurs === right.strictIsOurs && left.deleting === right.deleting && sameJson(left.labels, right.labels) && sameJson(left.annotations, right.annotations)
+}
+
+function namespaceEntry(object: JsonObject): NamespaceEntry {
+  const { metadata } = object
+  const field = `f:${STRICT_LABEL}`
+  const strictIsOurs = objectsAt(metadata, 'managedFields').some(each => each['manager'] === PATH_MANAGER && objectAt(objectAt(objectAt(each, 'fieldsV1'), 'f:metadata'), 'f:labels')[field] !== undefined)
+  return { ...namespaceFacts(object), strictIsOurs, deleting: textAt(metadata, 'deletionTimestamp') !== undefined }
 }
 
 function policyEntry(object: JsonObject): PolicyEntry {

@@ -29,6 +29,8 @@ export interface Controller {
   /** Names its queue, its metrics and its field manager. */
   readonly name: string
   readonly reconcile: Reconcile
+  /** Its keys are namespaces instead of policies. */
+  readonly ofNamespaces?: boolean
 }
 
 export interface PolicyWriter {

@@ -8,6 +8,8 @@ export const MANAGED_BY = 'app.kubernetes.io/managed-by'
 export const MANAGER = 'steno'
 /** What our objects are found by. */
 export const OWN_SELECTOR = `${MANAGED_BY}=${MANAGER}`
+/** Field manager by which a namespace's label is known to be ours. */
+export const PATH_MANAGER = 'steno-path'
 export const HASH_ANNOTATION = 'steno.dev/policy-hash'
 
 export interface PolicyName {

@@ -30,6 +30,10 @@ import { createOperatorMetrics } from './metrics.ts'
 import type { OperatorMetrics } from './metrics.ts'
 import { networkController } from './network/controller.ts'
 import { CONDITION as NETWORK_READY } from './network/decide.ts'
+import { pathController } from './path/controller.ts'
+import { CONDITION as PATH_READY } from './path/decide.ts'
+import type { PathTimes } from './path/decide.ts'
+import { createProver } from './path/prover.ts'
 import { readyController } from './ready/controller.ts'
 
 export interface OperatorOptions {
@@ -46,6 +50,7 @@ export interface OperatorOptions {
   readonly random: () => number
   readonly reflector?: Pick<ClusterCopyOptions, 'quietMs' | 'maxWaitMs'>
   readonly election?: Pick<ElectionOptions, 'leaseMs' | 'renewMs' | 'retryMs'>
+  readonly pathTimes?: PathTimes
   /** How long work that is under way may go on when told to stop. */
   readonly drainMs?: number
 }
@@ -74,7 +79,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const metrics = createOperatorMetrics()
   const client = counted(options.client, metrics)
   const queues = new Map<string, WorkQueue>()
-  const addToAll = (key: string): void => queues.forEach(queue => queue.add(key))
+  const addToAll = (key: string): void => controllers.forEach(({ name, ofNamespaces }) => void (ofNamespaces === true || queues.get(name)?.add(key)))
   const copy = createClusterCopy({
     client,
     clock,
@@ -86,18 +91,20 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
       own: (kind, key) => queues.get(OWNERS[kind])?.add(key),
       pods: key => OF_PODS.forEach(name => queues.get(name)?.add(key)),
       surroundings: key => queues.get('coverage')?.add(key),
+      namespace: name => queues.get('path')?.add(name),
       networkPolicies: key => queues.get('network')?.add(key),
     },
   })
   const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
   const deps: ControllerDeps = { client, copy, events, clock, digest: shortDigest }
   const coverageOf = coverageController(deps, options.settings)
-  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), readyController(deps, [POLICY_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
-  for (const { name, reconcile } of controllers) {
+  const path = pathController(deps, { prove: createProver(deps, options.settings), settings: options.settings, look: name => queues.get('path')?.add(name), ...(options.pathTimes === undefined ? {} : { times: options.pathTimes }) })
+  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
+  for (const { name, reconcile, ofNamespaces = false } of controllers) {
     const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs?: number }> => {
       const { againMs } = await reconcile(key, signal)
-      // Nobody would ever take back the timer of a policy that is gone.
-      if (copy.policy(key) === undefined) return {}
+      // Nobody would ever take back the timer of what is gone.
+      if ((ofNamespaces ? copy.namespace(key) : copy.policy(key)) === undefined) return {}
       return { againMs: againMs ?? RESYNC_MS * (1 + RESYNC_JITTER * (2 * random() - 1)) }
     }
     queues.set(name, createWorkQueue({ name, reconcile: again, clock, log, random, metrics, ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }) }))

@@ -23,6 +23,10 @@ export type OptOut = (typeof OPT_OUTS)[number]
 export type DirectPort = (typeof DIRECT_PORTS)[number]
 
 export const OTHERS = ['Record', 'Refuse'] as const
+export const UNRECORDED = ['Allow', 'Refuse'] as const
+
+/** What becomes of a pod that should be recorded and comes without its recorder. */
+export type Unrecorded = (typeof UNRECORDED)[number]
 
 /** What becomes of somebody who reaches for a recorded pod and is not named in `access.connect`. */
 export type Others = (typeof OTHERS)[number]
@@ -63,8 +67,11 @@ export interface PolicySpec {
   readonly onFailure: OnFailure
   readonly optOut: OptOut
   readonly directPort: DirectPort
+  readonly unrecorded: Unrecorded
   /** Who may reach the recorded pods through the API server. */
   readonly connect: readonly Subject[]
+  /** Who may see recordings of this policy. */
+  readonly view: readonly Subject[]
   readonly others: Others
   /** Where recordings go; the installation's own when absent. */
   readonly sink?: FirehoseSink

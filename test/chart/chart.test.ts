@@ -37,6 +37,8 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
   Secret: 'secrets',
   Service: 'services',
   ServiceAccount: 'serviceaccounts',
+  ValidatingAdmissionPolicy: 'validatingadmissionpolicies',
+  ValidatingAdmissionPolicyBinding: 'validatingadmissionpolicybindings',
   ValidatingWebhookConfiguration: 'validatingwebhookconfigurations',
 }
 
@@ -73,13 +75,25 @@ describe('the chart', function () {
     }
   })
 
-  it('grants the operator what docs/operate.md lists, verb by verb', () => {
-    const roles = objectsOf(render(helm, 'own-values.yaml')).filter(each => nameOf(each) === 'steno-operator')
-    const granted = (kind: string): readonly JsonObject[] => objectsAt(roles.find(each => each['kind'] === kind), 'rules')
-    const documented = documentedPermissions()
-    expect(granted('ClusterRole')).to.deep.equal(documented.filter(each => each.clusterWide).map(({ rule }) => rule))
-    expect(granted('Role')).to.deep.equal(documented.filter(each => !each.clusterWide).map(({ rule }) => rule))
-  })
+  for (const [account, values, tables] of [
+    ['steno-operator', 'own-values.yaml', ['Operator']],
+    ['steno-injector', 'provided-values.yaml', ['Injector']],
+    ['steno-injector', 'own-values.yaml', ['Injector', 'Injector, with certificates of its own']],
+  ] as const) {
+    it(`grants ${account} with ${values} what docs/permissions.md lists, verb by verb`, () => {
+      const objects = objectsOf(render(helm, values))
+      const bound = (kind: string): readonly JsonObject[] => {
+        const names = objects.filter(each => each['kind'] === `${kind}Binding` && objectsAt(each, 'subjects').some(subject => subject['name'] === account)).map(each => textAt(each['roleRef'], 'name'))
+        return objects.filter(each => each['kind'] === kind && names.includes(nameOf(each))).flatMap(each => objectsAt(each, 'rules'))
+      }
+      const documented = tables.flatMap(documentedPermissions)
+      expect(documented).to.not.be.empty
+      // Whoever looks at a table does not see an order.
+      const plain = (rules: readonly JsonObject[]): readonly string[] => rules.map(({ apiGroups, resources, resourceNames, verbs }) => JSON.stringify({ apiGroups, resources, resourceNames, verbs })).toSorted()
+      expect(plain(bound('ClusterRole'))).to.deep.equal(plain(documented.filter(each => each.clusterWide).map(({ rule }) => rule)))
+      expect(plain(bound('Role'))).to.deep.equal(plain(documented.filter(each => !each.clusterWide).map(({ rule }) => rule)))
+    })
+  }
 
   it('grants no wildcard', () => {
     const rules = VALUES.flatMap(values => objectsOf(render(helm, values)).flatMap(each => objectsAt(each, 'rules').filter(() => each['kind'] === 'ClusterRole' || each['kind'] === 'Role')))

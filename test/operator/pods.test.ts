@@ -49,8 +49,8 @@ describe('operator and pods, on a real API server', function () {
     return decide({ pod, namespace: { name: namespace, labels: {}, annotations: {} }, policies: [stored], settings: settings(), oldestNodeMinor: 34, digest }).pod
   }
   const counts = async (namespace: string, name = 'tools'): Promise<JsonObject> => objectAt(objectAt(await policies.get(namespace, name), 'status'), 'pods')
-  const may = async (group: string, namespace: string, verb: string, name: string, subresource = 'portforward'): Promise<boolean> => {
-    const review = await server.client.request('/apis/authorization.k8s.io/v1/subjectaccessreviews', { method: 'POST', body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user: 'someone', groups: [group], resourceAttributes: { namespace, verb, version: 'v1', resource: 'pods', subresource, ...(name === '' ? {} : { name }) } } } })
+  const may = async (group: string, namespace: string, verb: string, name: string, subresource = 'portforward', [api, resource] = ['', 'pods']): Promise<boolean> => {
+    const review = await server.client.request('/apis/authorization.k8s.io/v1/subjectaccessreviews', { method: 'POST', body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user: 'someone', groups: [group], resourceAttributes: { namespace, verb, group: api ?? '', resource: resource ?? '', subresource, ...(name === '' ? {} : { name }) } } } })
     return objectAt(review, 'status')['allowed'] === true
   }
 
@@ -73,6 +73,20 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('access', 'tools', 'AccessReady', 'NotAsked')
     expect(await found(server.client, path('access', 'roles', 'steno-connect-tools'))).to.equal(undefined)
     expect(await found(server.client, path('access', 'rolebindings', 'steno-connect-tools'))).to.equal(undefined)
+  })
+
+  it('lets those of access.view see the recordings of that policy, and nothing else', async () => {
+    await createNamespace(server.client, 'view')
+    await policies.put('view', 'tools', { selector: {}, access: { view: [{ group: 'auditors' }] } })
+    await policies.put('view', 'others', { selector: {} })
+    expect(await policies.says('view', 'tools', 'AccessReady', 'Granted')).to.equal('1 may see its recordings.')
+    const sees = async (group: string, name: string, verb = 'get', subresource = 'recordings'): Promise<boolean> => await may(group, 'view', verb, name, subresource, ['steno.dev', 'sessionpolicies'])
+    await until(async () => await sees('auditors', 'tools'))
+    expect(await Promise.all([sees('auditors', 'others'), sees('auditors', ''), sees('developers', 'tools'), sees('auditors', 'tools', 'delete'), sees('auditors', 'tools', 'get', ''), may('auditors', 'view', 'get', 'a', '')])).to.deep.equal([false, false, false, false, false, false])
+    await policies.put('view', 'tools', { selector: {}, access: { connect: [{ group: 'developers' }] } })
+    await until(async () => !(await sees('auditors', 'tools')))
+    expect(await found(server.client, path('view', 'roles', 'steno-view-tools'))).to.equal(undefined)
+    expect(await policies.says('view', 'tools', 'AccessReady', 'Granted')).to.equal('1 subjects may reach the recorded pods of this policy.')
   })
 
   it('takes back what somebody added to its Role, and makes a binding anew that leads elsewhere, with one write each', async () => {
@@ -115,7 +129,7 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('refused', 'tools', 'Ready', 'Ready')
     await create('refused', await recorded('refused', 'tools', plain('a')))
     await policies.put('refused', 'tools', { selector: {}, access: { connect: [{ group: 'developers' }] } })
-    expect(await policies.says('refused', 'tools', 'AccessReady', 'EscalationRefused')).to.match(/pods\/portforward and pods\/proxy as docs\/operate.md lists them/)
+    expect(await policies.says('refused', 'tools', 'AccessReady', 'EscalationRefused')).to.match(/pods\/portforward, pods\/proxy and sessionpolicies\/recordings as docs\/permissions.md lists them/)
     await server.client.request(rolePath, { method: 'PATCH', contentType: 'application/merge-patch+json', body: { rules: role['rules'] } })
     // Whatever happens to the policy's pods leads to another attempt.
     await create('refused', await recorded('refused', 'tools', plain('b')))

@@ -177,6 +177,13 @@ export async function createNamespace(client: KubeClient, name: string, metadata
   await client.request(`/api/v1/namespaces/${name}/serviceaccounts`, { method: 'POST', body: { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default' } } })
 }
 
+/** The same, unless it is there. */
+export async function ensureNamespace(client: KubeClient, name: string): Promise<void> {
+  await createNamespace(client, name).catch((error: unknown) => {
+    if (!(error instanceof KubeError && error.status === 409)) throw error
+  })
+}
+
 export async function createNode(client: KubeClient, name: string, kubeletVersion: string): Promise<void> {
   await client.request('/api/v1/nodes', { method: 'POST', body: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels: { 'kubernetes.io/os': 'linux' } } } })
   await client.request(`/api/v1/nodes/${name}/status`, { method: 'PATCH', contentType: 'application/merge-patch+json', body: { status: { nodeInfo: { kubeletVersion, machineID: '', systemUUID: '', bootID: '', kernelVersion: '', osImage: '', containerRuntimeVersion: '', kubeProxyVersion: '', operatingSystem: 'linux', architecture: 'amd64' } } } })

@@ -31,14 +31,15 @@ export async function startOperatorFor(cluster: Cluster, options: Partial<Operat
   const plain = createKubeClient(cluster)
   const writes: string[] = []
   let logged = ''
+  const hooks: Pick<OperatorUnderTest, 'before' | 'after'> = { before: undefined, after: undefined }
   const client: KubeClient = {
     ...plain,
     request: async (path, request = {}) => {
-      await under.before?.(path, request)
+      await hooks.before?.(path, request)
       const method = request.method ?? 'GET'
       if (method !== 'GET' && !path.includes('/leases') && !path.includes('/events')) writes.push(`${method} ${path.split('?')[0] ?? ''}`)
       const answer = await plain.request(path, request)
-      await under.after?.(path, request)
+      await hooks.after?.(path, request)
       return answer
     },
   }
@@ -61,17 +62,26 @@ export async function startOperatorFor(cluster: Cluster, options: Partial<Operat
     await plain.close()
   }
   closeAtTheEnd(stop)
-  const under: OperatorUnderTest = {
+  return {
     ...operator,
     stop,
     writes,
-    before: undefined,
-    after: undefined,
+    get before() {
+      return hooks.before
+    },
+    set before(hook) {
+      hooks.before = hook
+    },
+    get after() {
+      return hooks.after
+    },
+    set after(hook) {
+      hooks.after = hook
+    },
     log: () => logged,
     metrics: async () => await (await fetch(`http://127.0.0.1:${operator.adminPort}/metrics`)).text(),
     ready: async () => (await fetch(`http://127.0.0.1:${operator.adminPort}/readyz`)).status,
   }
-  return under
 }
 
 export interface Policies {

@@ -18,7 +18,7 @@ import type { Cluster } from '../../src/kube/cluster.ts'
 import { createAuthority } from './certificate.ts'
 import type { Authority } from './certificate.ts'
 import { settings } from './golden-pods.ts'
-import { createNamespace } from './kube-apiserver.ts'
+import { ensureNamespace } from './kube-apiserver.ts'
 import { closeAtTheEnd } from './leftovers.ts'
 
 export interface WebhookUnderTest extends Webhook {
@@ -90,7 +90,7 @@ function pointedAt(webhook: JsonObject, port: number, authority: Authority | und
 
 /** The cluster as the injector sees it with nothing but the role that is shipped. */
 export async function asInjector({ cluster, client }: { readonly cluster: Cluster; readonly client: KubeClient }): Promise<Cluster> {
-  await createNamespace(client, 'steno-system')
+  await ensureNamespace(client, 'steno-system')
   for (const file of ['role', 'certificates']) {
     const list = load(await readFile(new URL(`../../webhooks/${file}.yaml`, import.meta.url), 'utf8')) as JsonObject
     for (const object of objectsAt(list, 'items')) {

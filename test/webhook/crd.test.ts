@@ -37,11 +37,13 @@ const WRONG: readonly (readonly [spec: Json, text: RegExp])[] = [
   [{ selector: { matchExpressions: [{ key: 'app', operator: 'Like', values: ['x'] }] } }, /operator/],
   [{ selector: {}, sink: {} }, /firehose/],
   [{ selector: {}, directPort: 'Shut' }, /directPort/],
+  [{ selector: {}, unrecorded: 'Deny' }, /unrecorded/],
   [{ selector: {}, access: { others: 'Ignore' } }, /others/],
   [{ selector: {}, access: { connect: [{}] } }, /either group or user/],
   [{ selector: {}, access: { connect: [{ group: 'a', user: 'b' }] } }, /either group or user/],
   [{ selector: {}, access: { connect: [{ group: 'system:authenticated' }] } }, /system:/],
   [{ selector: {}, access: { connect: [{ user: 'a b' }] } }, /user/],
+  [{ selector: {}, access: { view: [{ group: 'system:masters' }] } }, /system:/],
   [{ selector: {}, sink: { firehose: { stream: 'a b', region: 'eu-west-1' } } }, /stream/],
   [{ selector: {}, sink: { firehose: { stream: 'a', region: 'Ireland' } } }, /region/],
 ]
@@ -51,6 +53,7 @@ const label = mostly(['app', 'example.com/tier'], ['bad key', '', 'x'.repeat(64)
 const value = mostly(['', 'a', 'tools', 'y'.repeat(63)], ['no way', 'y'.repeat(64)])
 const port = mostly<string | number>(['mcp', 'http-2', 'abcdefghijklmno', 1, 8080, 65_535], ['80', 'a--b', '-a', 'a-', 'Mcp', 'abcdefghijklmnop', '', 0, -1, 65_536])
 const subject = mostly(['developers', 'jürgen@example.com', 'oidc:a/b', '学'], ['', 'a b', 'system:masters', 'x\u0007', 'y'.repeat(257)])
+const subjects = fc.array(fc.oneof(fc.record({ group: subject }), fc.record({ user: subject })), { maxLength: 3 })
 const spec = fc.record(
   {
     selector: fc.record(
@@ -66,7 +69,8 @@ const spec = fc.record(
     onFailure: fc.constantFrom('Block', 'Allow'),
     optOut: mostly(['Refuse', 'Allow'], ['x']),
     directPort: mostly(['Close', 'Open'], ['close']),
-    access: fc.record({ others: fc.constantFrom('Record', 'Refuse'), connect: fc.array(fc.oneof(fc.record({ group: subject }), fc.record({ user: subject })), { maxLength: 3 }) }, { requiredKeys: [] }),
+    unrecorded: mostly(['Allow', 'Refuse'], ['Deny']),
+    access: fc.record({ others: fc.constantFrom('Record', 'Refuse'), connect: subjects, view: subjects }, { requiredKeys: [] }),
     sink: fc.record({ firehose: fc.record({ stream: mostly(['steno'], ['a b', '']), region: mostly(['eu-west-1', 'us-gov-east-1'], ['x']) }) }),
   },
   { requiredKeys: ['selector'] },
@@ -101,7 +105,7 @@ describe('SessionPolicy, on a real API server', function () {
 
   it('takes the smallest policy and fills in what it leaves out', async () => {
     const stored = await server.client.request(PATH, { method: 'POST', body: policy({ selector: {} }) })
-    expect(stored['spec']).to.deep.equal({ selector: {}, capture: 'Auto', durability: 'Local', onFailure: 'Block', optOut: 'Refuse', directPort: 'Close' })
+    expect(stored['spec']).to.deep.equal({ selector: {}, capture: 'Auto', durability: 'Local', onFailure: 'Block', optOut: 'Refuse', directPort: 'Close', unrecorded: 'Allow' })
     expect(parsePolicy(stored)).to.have.nested.property('policy.spec.capture', 'Auto')
   })
 
