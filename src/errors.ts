@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'spool.version'
   | 'spool.closed'
   | 'sink.io'
+  | 'sink.full'
   | 'sink.throttled'
   | 'sink.denied'
   | 'sink.missing'

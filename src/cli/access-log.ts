@@ -6,10 +6,10 @@ import { systemClock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import { startAccessWriter } from '../recorder/access-writer.ts'
 import type { AccessWriter } from '../recorder/access-writer.ts'
+import { sizeFlag } from './flag.ts'
 import type { CliIo } from './io.ts'
 import { placeOf } from './place.ts'
 import { sinkOf } from './sink-flag.ts'
-import { parseSize } from './up.ts'
 import { version } from './version.ts'
 
 export interface AccessLogFlags {
@@ -26,7 +26,7 @@ export async function openAccessLog(flags: AccessLogFlags, io: CliIo, log: Log):
     version: version(),
     place: placeOf(io.env),
     spoolDirectory: resolve(flags.spool),
-    spoolMaxBytes: parseSize('--spool-max', flags.spoolMax),
+    spoolMaxBytes: sizeFlag('--spool-max', flags.spoolMax),
     sink: sinkOf(flags, io),
     lingerMs: LINGER_MS,
     clock: systemClock,

@@ -46,3 +46,14 @@ export function addressFlag(flag: string, text: string): { readonly host: string
   const host = match[1] ?? match[2] ?? ''
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
+
+const MIN_SIZE_BYTES = 16 * 1024 * 1024
+
+/** @returns bytes */
+export function sizeFlag(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)?$/.exec(text)
+  const unit = { Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 }[match?.[2] ?? ''] ?? 1
+  const bytes = Math.floor(Number(match?.[1]) * unit)
+  if (match === null || !Number.isSafeInteger(bytes) || bytes < MIN_SIZE_BYTES) throw new StenoError('usage.invalid', `${flag} must be a size of at least 16Mi such as 512Mi, not ${JSON.stringify(text)}`)
+  return bytes
+}

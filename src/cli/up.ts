@@ -12,7 +12,7 @@ import { readKey } from '../recorder/keyed-hash.ts'
 import { mountPolicies } from '../recorder/mounted-policies.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
-import { addressFlag } from './flag.ts'
+import { addressFlag, sizeFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { sinkOf } from './sink-flag.ts'
 import { withTerminationLog } from './termination-log.ts'
@@ -22,6 +22,7 @@ import { version } from './version.ts'
 export interface UpOptions {
   readonly upstream: string
   readonly archive?: string
+  readonly archiveMax?: string
   readonly sink?: string
   readonly durability: string
   readonly spool?: string
@@ -44,7 +45,6 @@ export interface UpOptions {
   readonly policies?: { readonly made: readonly RecorderPolicy[]; readonly folder: string | undefined }
 }
 
-const MIN_SPOOL_BYTES = 16 * 1024 * 1024
 const MAX_LINGER_S = 3600
 
 /** Records until the signal; then drains. */
@@ -67,7 +67,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     admin: addressFlag('--admin', options.admin),
     serverName: options.serverName ?? upstream.host,
     spoolDirectory: resolve(options.spool ?? (sink.type === 'directory' ? join(sink.path, '.spool') : './spool')),
-    spoolMaxBytes: parseSize('--spool-max', options.spoolMax),
+    spoolMaxBytes: sizeFlag('--spool-max', options.spoolMax),
     sink,
     lingerMs: parseLinger(options.linger),
     durability: oneOf('--durability', options.durability, ['local', 'off-pod'] as const),
@@ -120,15 +120,6 @@ function parseUpstream(text: string): URL {
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new StenoError('usage.invalid', `--upstream must be an http or https URL such as http://127.0.0.1:3001/mcp, not ${JSON.stringify(text)}`)
   if (url.username !== '' || url.password !== '') throw new StenoError('usage.invalid', '--upstream must not carry a user name or password')
   return url
-}
-
-/** @returns bytes */
-export function parseSize(flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)?$/.exec(text)
-  const unit = { Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 }[match?.[2] ?? ''] ?? 1
-  const bytes = Math.floor(Number(match?.[1]) * unit)
-  if (match === null || !Number.isSafeInteger(bytes) || bytes < MIN_SPOOL_BYTES) throw new StenoError('usage.invalid', `${flag} must be a size of at least 16Mi such as 512Mi, not ${JSON.stringify(text)}`)
-  return bytes
 }
 
 function parseLinger(text: string): number {

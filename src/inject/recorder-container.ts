@@ -59,7 +59,9 @@ export function recorderParts(input: RecorderInput): RecorderParts {
   const { settings, policy } = input
   const sink: DefaultSink = policy.sink === undefined ? settings.sink : { firehose: policy.sink }
   const memory = quantity(settings.memoryMib)
-  const disk = quantity(settings.spoolMib + SPOOL_MARGIN_MIB)
+  const spool = quantity(settings.spoolMib + SPOOL_MARGIN_MIB)
+  const archive = 'emptyDir' in sink ? sink.emptyDir.sizeMib + SPOOL_MARGIN_MIB : 0
+  const disk = quantity(settings.spoolMib + SPOOL_MARGIN_MIB + archive)
   const cpu = input.facts.guaranteed ? settings.guaranteedCpu : settings.cpu
   const container: JsonObject = {
     name: RECORDER,
@@ -90,20 +92,20 @@ export function recorderParts(input: RecorderInput): RecorderParts {
       { name: VOLUMES.noApiToken, mountPath: API_TOKEN_PATH, readOnly: true },
       { name: VOLUMES.policy, mountPath: POD_INFO_PATH, readOnly: true },
       ...(settings.keySecret === undefined ? [] : [{ name: VOLUMES.key, mountPath: KEY_PATH, readOnly: true }]),
-      ...('claim' in sink ? [{ name: VOLUMES.archive, mountPath: ARCHIVE_PATH }] : [{ name: VOLUMES.awsToken, mountPath: AWS_TOKEN_PATH, readOnly: true }]),
+      ...('firehose' in sink ? [{ name: VOLUMES.awsToken, mountPath: AWS_TOKEN_PATH, readOnly: true }] : [{ name: VOLUMES.archive, mountPath: ARCHIVE_PATH }]),
     ],
   }
   return {
     container,
     volumes: [
-      { name: VOLUMES.spool, emptyDir: { sizeLimit: disk } },
+      { name: VOLUMES.spool, emptyDir: { sizeLimit: spool } },
       { name: VOLUMES.noApiToken, emptyDir: { sizeLimit: '1Mi' } },
       policyVolume(input),
       // A namespace without it is recorded all the same.
       ...(settings.keySecret === undefined ? [] : [{ name: VOLUMES.key, secret: { secretName: settings.keySecret, defaultMode: FILE_MODE, optional: true, items: [{ key: KEY_FILE, path: KEY_FILE }] } }]),
-      'claim' in sink
-        ? { name: VOLUMES.archive, persistentVolumeClaim: { claimName: sink.claim } }
-        : { name: VOLUMES.awsToken, projected: { defaultMode: FILE_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } },
+      'firehose' in sink
+        ? { name: VOLUMES.awsToken, projected: { defaultMode: FILE_MODE, sources: [{ serviceAccountToken: { audience: 'sts.amazonaws.com', expirationSeconds: AWS_TOKEN_SECONDS, path: 'token' } }] } }
+        : { name: VOLUMES.archive, ...('claim' in sink ? { persistentVolumeClaim: { claimName: sink.claim } } : { emptyDir: { sizeLimit: quantity(archive) } }) },
     ],
   }
 }
@@ -134,7 +136,9 @@ function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: D
     ...(settings.keySecret === undefined ? [] : [`--key-file=${KEY_PATH}/${KEY_FILE}`]),
     `--durability=${policy.durability === 'OffPod' ? 'off-pod' : 'local'}`,
     `--termination-log=${TERMINATION_LOG}`,
-    ...('claim' in sink ? [`--archive=${ARCHIVE_PATH}`] : [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`]),
+    ...('firehose' in sink ? [`--sink=firehose://${sink.firehose.stream}?region=${sink.firehose.region}`] : [`--archive=${ARCHIVE_PATH}`]),
+    // The kubelet ends a pod whose volume grows over its limit; the recorder stops before that.
+    ...('emptyDir' in sink ? [`--archive-max=${sink.emptyDir.sizeMib}Mi`] : []),
   ]
 }
 
@@ -150,12 +154,15 @@ function recorderEnv({ facts, compiled, roleArn, settings }: RecorderInput, sink
     // What it goes by from its first moment, and while there are no files. Kubernetes replaces $(NAME) in values.
     { name: 'STENO_POLICIES', value: JSON.stringify(compiled).replaceAll('$', '\\u0024') },
     { name: 'NODE_OPTIONS', value: `--max-old-space-size=${Math.floor(settings.memoryMib * HEAP_SHARE)}` },
-    ...('claim' in sink || roleArn === undefined
-      ? []
-      : [
+    // For who reads there, by `kubectl exec POD -c steno-recorder -- steno list`.
+    ...('firehose' in sink ? [] : [{ name: 'STENO_ARCHIVE', value: ARCHIVE_PATH }]),
+    ...('firehose' in sink && roleArn !== undefined
+      ? [
           { name: 'AWS_ROLE_ARN', value: roleArn },
           { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: `${AWS_TOKEN_PATH}/token` },
-        ]),
+        ]
+      : []),
+    ...('firehose' in sink && settings.awsEndpoint !== undefined ? [{ name: 'AWS_ENDPOINT_URL', value: settings.awsEndpoint }] : []),
   ]
 }
 

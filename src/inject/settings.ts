@@ -11,6 +11,8 @@ export type DefaultSink =
   | { readonly firehose: FirehoseSink }
   /** A PersistentVolumeClaim of this name in the pod's own namespace. */
   | { readonly claim: string }
+  /** A volume of the pod, which ends with it: for trying. */
+  | { readonly emptyDir: { readonly sizeMib: number } }
 
 export interface InjectorSettings {
   /** Of this program. */
@@ -27,6 +29,8 @@ export interface InjectorSettings {
   readonly aws?: AwsInstallation
   /** A Secret of this name in the pod's own namespace holds the key of hashes, as `key`. Without it each recorder makes its own. */
   readonly keySecret?: string
+  /** Another place than AWS for all its services, as in `AWS_ENDPOINT_URL`. */
+  readonly awsEndpoint?: string
   /** Request of CPU. */
   readonly cpu: string
   /** Request and limit of CPU in pods whose class is Guaranteed, which need both. */
@@ -39,12 +43,13 @@ export interface InjectorSettings {
 
 export type ParsedSettings = { readonly settings: InjectorSettings } | { readonly problems: readonly Problem[] }
 
-const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'keySecret', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
+const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'keySecret', 'awsEndpoint', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
 const CPU = { pattern: /^(?:[1-9][0-9]*m|[1-9][0-9]*)$/, says: 'must be CPU such as 100m or 1' }
 const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/\S{1,512}$/, says: 'must be the ARN of an IAM role' }
 const IMAGE = { pattern: /^\S{1,512}$/, says: 'must be the reference of an image' }
 const NAME = { pattern: /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/, says: 'must be a name of lower case letters, digits, - and .' }
 const STREAM = { pattern: /^[A-Za-z0-9_.-]{1,64}$/, says: 'must be the name of a Firehose stream' }
+const ENDPOINT = { pattern: /^https?:\/\/[!-~]{1,512}$/, says: 'must be an http or https URL' }
 const REGION = { pattern: /^[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}$/, says: 'must be the name of an AWS region such as eu-west-1' }
 
 /** Below these the recorder does not run well. */
@@ -63,22 +68,28 @@ export function parseSettings(document: unknown, version: string): ParsedSetting
   const roleArn = value['roleArn'] === undefined ? undefined : read.text(value['roleArn'], 'roleArn', ROLE)
   const aws = value['aws'] === undefined ? undefined : readAwsInstallation(read, value['aws'], 'aws')
   const keySecret = value['keySecret'] === undefined ? undefined : read.text(value['keySecret'], 'keySecret', NAME)
+  const awsEndpoint = value['awsEndpoint'] === undefined ? undefined : read.text(value['awsEndpoint'], 'awsEndpoint', ENDPOINT)
   const cpu = read.text(value['cpu'] ?? '50m', 'cpu', CPU)
   const guaranteedCpu = read.text(value['guaranteedCpu'] ?? '250m', 'guaranteedCpu', CPU)
   const memoryMib = whole(read, value['memoryMib'] ?? 192, 'memoryMib', MIN_MEMORY_MIB)
   const spoolMib = whole(read, value['spoolMib'] ?? 512, 'spoolMib', MIN_SPOOL_MIB)
   if (read.problems.length > 0 || image === undefined || imagePullPolicy === undefined || namespace === undefined || sink === undefined) return { problems: read.problems }
   if (cpu === undefined || guaranteedCpu === undefined || memoryMib === undefined || spoolMib === undefined) return { problems: read.problems }
-  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), ...(keySecret === undefined ? {} : { keySecret }), cpu, guaranteedCpu, memoryMib, spoolMib } }
+  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), ...(keySecret === undefined ? {} : { keySecret }), ...(awsEndpoint === undefined ? {} : { awsEndpoint }), cpu, guaranteedCpu, memoryMib, spoolMib } }
 }
 
 function readSink(read: Reader, value: unknown): DefaultSink | undefined {
-  const sink = read.object(value, 'sink', ['firehose', 'claim'])
+  const sink = read.object(value, 'sink', ['firehose', 'claim', 'emptyDir'])
   if (sink === undefined) return undefined
-  if ((sink['firehose'] === undefined) === (sink['claim'] === undefined)) return read.wrong('sink', 'must have either firehose or claim')
+  if (Object.values(sink).filter(each => each !== undefined).length !== 1) return read.wrong('sink', 'must have one of firehose, claim and emptyDir')
   if (sink['claim'] !== undefined) {
     const claim = read.text(sink['claim'], 'sink.claim', NAME)
     return claim === undefined ? undefined : { claim }
+  }
+  if (sink['emptyDir'] !== undefined) {
+    const volume = read.object(sink['emptyDir'], 'sink.emptyDir', ['sizeMib'])
+    const sizeMib = volume && whole(read, volume['sizeMib'] ?? 512, 'sink.emptyDir.sizeMib', MIN_SPOOL_MIB)
+    return sizeMib === undefined ? undefined : { emptyDir: { sizeMib } }
   }
   const firehose = read.object(sink['firehose'], 'sink.firehose', ['stream', 'region'])
   const stream = firehose && read.text(firehose['stream'], 'sink.firehose.stream', STREAM)

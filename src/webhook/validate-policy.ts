@@ -13,7 +13,7 @@ export async function validatePolicy(request: AdmissionRequest, { view, settings
   const parsed = parsePolicy(request.object)
   if ('problems' in parsed) return { allowed: false, message: `steno: ${parsed.problems.map(problemText).join('; ')}` }
   const { policy } = parsed
-  if (policy.spec.durability === 'OffPod' && policy.spec.sink === undefined && 'claim' in settings.sink) {
+  if (policy.spec.durability === 'OffPod' && policy.spec.sink === undefined && !('firehose' in settings.sink)) {
     return { allowed: false, message: 'steno: durability OffPod needs a sink off the pod, and the one of this installation is a volume: give spec.sink.firehose' }
   }
   if (request.namespace === settings.namespace) return { allowed: true, warnings: ['steno: nothing in the namespace of the installation is recorded; this policy selects nothing'] }

@@ -103,7 +103,6 @@ describe('the chart', function () {
 
   for (const [what, set, says] of [
     ['no image', 'image.repository=', 'image.repository is needed'],
-    ['no sink', 'recorder.sink=null', 'recorder.sink is needed'],
     ['two sinks', 'recorder.sink.claim=recordings', 'maxProperties'],
     ['a value that is not known', 'injector.replica=3', "additional properties 'replica' not allowed"],
     ['no replica', 'injector.replicas=0', 'minimum'],

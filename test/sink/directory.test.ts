@@ -54,6 +54,19 @@ describe('directory sink', () => {
     expect(await readFile(join(archive, ...HOUR, 'w1-000000000000-000000000005.jsonl.gz'), 'utf8')).to.equal('whole')
   })
 
+  it('takes no more than the folder may hold, until somebody deletes from it', async () => {
+    const bounded = await createSink({ type: 'directory', path: archive, maxBytes: 10 }, () => nowMs)
+    const offer = async (one: Segment): Promise<Receipt | undefined> => (await bounded.put([one], new AbortController().signal))[0]
+    expect(await offer(segment('sixsix'))).to.equal('accepted')
+    for (const _ of [1, 2]) expect(await offer(segment('fives', 6, 9))).to.have.property('code', 'sink.full')
+    expect(await offer(segment('four', 6, 9))).to.equal('accepted')
+    await rm(join(archive, '2026'), { recursive: true })
+    await bounded.close()
+    const again = await createSink({ type: 'directory', path: archive, maxBytes: 10 }, () => nowMs)
+    expect((await again.put([segment('ten bytes!')], new AbortController().signal))[0]).to.equal('accepted')
+    await again.close()
+  })
+
   it('rejects with sink.io and what to look at, leaves no draft, and takes the segment when the cause is gone', async () => {
     const before = readdirSync('/dev/fd').length
     const refused = (): Promise<unknown> => put(segment('x'))

@@ -38,16 +38,18 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "steno.injector.config" -}}
-{{- if not .Values.recorder.sink }}{{ fail "recorder.sink is needed: {firehose: {stream, region}} or {claim}" }}{{ end -}}
 image: {{ include "steno.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 namespace: {{ .Release.Namespace }}
-sink: {{ toJson .Values.recorder.sink }}
+sink: {{ toJson (.Values.recorder.sink | default (dict "emptyDir" (dict "sizeMib" 512))) }}
 {{- with .Values.recorder.keySecret }}
 keySecret: {{ . | quote }}
 {{- end }}
 {{- with .Values.recorder.roleArn }}
 roleArn: {{ . }}
+{{- end }}
+{{- with .Values.recorder.awsEndpoint }}
+awsEndpoint: {{ . }}
 {{- end }}
 cpu: {{ .Values.recorder.cpu | quote }}
 guaranteedCpu: {{ .Values.recorder.guaranteedCpu | quote }}

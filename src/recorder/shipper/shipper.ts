@@ -66,7 +66,7 @@ const MAX_RESTART_MS = 30_000
 const GRACE_MS = 1_000
 
 /** What does not pass by itself. */
-const NEEDS_A_PERSON: ReadonlySet<string> = new Set(['sink.denied', 'sink.missing', 'sink.key', 'sink.source', 'sink.refused'])
+const NEEDS_A_PERSON: ReadonlySet<string> = new Set(['sink.full', 'sink.denied', 'sink.missing', 'sink.key', 'sink.source', 'sink.refused'])
 
 function resultOf(code: string): string {
   return code.startsWith('sink.') ? code.slice('sink.'.length) : 'failed'

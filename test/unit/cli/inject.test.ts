@@ -77,6 +77,6 @@ describe('steno inject --dry-run', () => {
     expect(wrong.err).to.match(/spec\.captur: is not known.*spec\.onFailure: must be one of Block, Allow \(policy\.invalid\)/s)
     const settings = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('policy.yaml', POLICY), '--config', await file('config.yaml', 'image: x\nsink: {}\nmemoryMib: 10\n')])
     expect(settings).to.have.property('code', 2)
-    expect(settings.err).to.match(/sink: must have either firehose or claim; memoryMib: must be a whole number of MiB, at least 96 \(config\.invalid\)/)
+    expect(settings.err).to.match(/sink: must have one of firehose, claim and emptyDir; memoryMib: must be a whole number of MiB, at least 96 \(config\.invalid\)/)
   })
 })
