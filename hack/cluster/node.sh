@@ -5,6 +5,7 @@
 #   node.sh up                 brings it up; prints the path of a kubeconfig
 #   node.sh load ARCHIVE...    gives the node images (OCI archives)
 #   node.sh kubelet stop|start
+#   node.sh kill ID            kills a container, as the kernel does when memory is short
 #   node.sh logs PART          etcd, kube-apiserver, kubelet, …
 #   node.sh down               takes everything away again
 #
@@ -296,6 +297,7 @@ case ${1:-} in
       *) die "kubelet stop, or kubelet start" ;;
     esac
     ;;
+  kill) ctr tasks kill --signal SIGKILL "${2:?which container}" ;;
   logs) exec cat "$state/log/${2:?which part: ${parts[*]}}" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac

@@ -18,7 +18,8 @@ export interface AwsFailure {
   readonly credentials: boolean
 }
 
-export type SinkErrorCode = ErrorCode & `sink.${string}`
+/** A stream is never full. */
+export type SinkErrorCode = Exclude<ErrorCode & `sink.${string}`, 'sink.full'>
 
 const CODES: Readonly<Record<string, SinkErrorCode>> = {
   ServiceUnavailableException: 'sink.throttled',
