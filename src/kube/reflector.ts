@@ -63,6 +63,8 @@ const WATCH_SECONDS = 240
 const WATCH_JITTER_SECONDS = 60
 const FIRST_WAIT_MS = 800
 const MAX_WAIT_MS = 30_000
+/** Longest wait that a server may ask for. */
+const MAX_ASKED_MS = 60_000
 /** Blindness that is worth a line when it is over. */
 const WORTH_SAYING_MS = 1000
 
@@ -147,14 +149,18 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         isSynced = true
         first.resolve()
       }
-      failures = 0
     }
     const started = clock.monotonic()
-    resume = await follow(resume)
+    const isShort = (): boolean => clock.monotonic() - started < FIRST_WAIT_MS
+    try {
+      resume = await follow(resume)
+    } finally {
+      // A list alone proves nothing: where each watch is refused, lists must not follow one another without end.
+      if (!isShort()) failures = 0
+    }
     fresh = resume === undefined || options.paged === true
     // A server that ends each watch at once must not be asked again at once.
-    if (clock.monotonic() - started < FIRST_WAIT_MS) throw new KubeError(0, 'TooShort', 'the watch ended as soon as it began')
-    failures = 0
+    if (isShort()) throw new KubeError(0, 'TooShort', 'the watch ended as soon as it began')
   }
 
   const run = async (): Promise<void> => {
@@ -170,7 +176,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
           fresh = true
         }
         const most = Math.min(maxWaitMs, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10))
-        const waitMs = Math.max(error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0, most * (0.2 + 0.8 * options.random()))
+        const askedMs = error instanceof KubeError ? Math.min(error.retryAfterMs ?? 0, MAX_ASKED_MS) : 0
+        const waitMs = Math.max(askedMs, most * (0.2 + 0.8 * options.random()))
         log.warn('cannot follow the API server; what is known stays', { path, code: error instanceof StenoError ? error.code : 'unknown', reason: error instanceof Error ? error.message : String(error), retryMs: Math.round(waitMs) })
         await wait(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
       }
