@@ -15,9 +15,11 @@ import { steno } from '../support/cli.ts'
 import { expectGolden } from '../support/golden.ts'
 import { CHART, findHelm, objectsOf, render } from '../support/helm.ts'
 import type { Helm } from '../support/helm.ts'
-import { createNamespace, kubeAssets, nameOf, startApiServer } from '../support/kube-apiserver.ts'
+import { createAuthority } from '../support/certificate.ts'
+import { createNamespace, createNode, installCrd, kubeAssets, nameOf, startApiServer, until } from '../support/kube-apiserver.ts'
 import { documentedPermissions } from '../support/operator-account.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
+import { putConfiguration, reachedAt, startWebhookFor } from '../support/webhook.ts'
 
 const VALUES = readdirSync(join(CHART, 'ci'))
 /** Of operators that are not there. */
@@ -171,6 +173,50 @@ describe('the chart', function () {
         }
       })
     }
+
+    it('with mode provided, is trusted by the API server with the authority of the values, and by no other', async () => {
+      const [authority, other] = [createAuthority(), createAuthority()]
+      await installCrd(server.client)
+      await createNode(server.client, 'node-a', 'v1.34.4')
+      await createNamespace(server.client, 'provided', { labels: { 'steno.dev/strict': 'true' } })
+      await server.client.request('/apis/steno.dev/v1alpha1/namespaces/provided/sessionpolicies', { method: 'POST', body: { apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', metadata: { name: 'tools' }, spec: { selector: {} } } })
+      // Names as the API server asks for them in a cluster: here it reaches the Service by an address.
+      const webhook = await startWebhookFor(server.cluster, { authority, names: ['steno-injector.steno-system.svc', '127.0.0.1'] })
+      const install = async (values: { readonly cert: string }): Promise<void> => {
+        const folder = await mkdtemp(join(tmpdir(), 'chart-'))
+        try {
+          await writeFile(join(folder, 'ca.pem'), values.cert)
+          const objects = objectsOf(render(helm, 'provided-values.yaml', '--set-file', `injector.certificates.caBundle=${join(folder, 'ca.pem')}`))
+          for (const [kind, collection] of [['MutatingWebhookConfiguration', 'mutatingwebhookconfigurations'], ['ValidatingWebhookConfiguration', 'validatingwebhookconfigurations']]) {
+            const configuration = objects.find(each => each['kind'] === kind) ?? {}
+            await putConfiguration(server.client, collection ?? '', { ...configuration, webhooks: objectsAt(configuration, 'webhooks').map(each => reachedAt(each, webhook.port)) })
+          }
+        } finally {
+          await rm(folder, { recursive: true, force: true })
+        }
+      }
+      const create = async (): Promise<unknown> =>
+        await server.client.request('/api/v1/namespaces/provided/pods?dryRun=All', { method: 'POST', body: { apiVersion: 'v1', kind: 'Pod', metadata: { generateName: 'server-' }, spec: { containers: [{ name: 'server', image: 'example/mcp:1', ports: [{ name: 'mcp', containerPort: 8080 }] }] } } }).then(
+          made => textsAt(made['metadata'], 'labels')['steno.dev/recorded'],
+          (error: unknown) => (error instanceof KubeError ? error.message : error),
+        )
+      try {
+        await webhook.synced
+        await install(authority)
+        await until(async () => (await create()) === 'true')
+        await install(other)
+        let refusal: unknown
+        await until(async () => (refusal = await create()) !== 'true')
+        expect(refusal).to.match(/failed calling webhook "strict\.inject\.steno\.dev".*certificate signed by unknown authority/)
+        await install({ cert: `${other.cert}${authority.cert}` })
+        await until(async () => (await create()) === 'true')
+      } finally {
+        await webhook.stop()
+        for (const collection of ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations']) await server.client.request(`/apis/admissionregistration.k8s.io/v1/${collection}/steno-injector`, { method: 'DELETE' })
+        await server.client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sessionpolicies.steno.dev', { method: 'DELETE' })
+        await until(async () => await server.client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sessionpolicies.steno.dev').then(() => false, () => true))
+      }
+    })
 
     it('is installed, upgraded and uninstalled; policies stay', async () => {
       const flags = ['--namespace', 'steno-system', '--kubeconfig', server.kubeconfig, '--values', join(CHART, 'ci', 'provided-values.yaml'), '--set', 'crds.install=true']

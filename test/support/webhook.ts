@@ -30,14 +30,14 @@ export interface WebhookUnderTest extends Webhook {
   replaceCertificate(pair: { readonly cert: string; readonly key: string }): Promise<void>
 }
 
-export async function startWebhookFor(cluster: Cluster, options: Partial<WebhookOptions> & { readonly authority?: Authority } = {}): Promise<WebhookUnderTest> {
+export async function startWebhookFor(cluster: Cluster, options: Partial<WebhookOptions> & { readonly authority?: Authority; readonly names?: readonly string[] } = {}): Promise<WebhookUnderTest> {
   const folder = await mkdtemp(join(tmpdir(), 'webhook-'))
   const authority = options.authority ?? createAuthority()
   const replaceCertificate = async ({ cert, key }: { readonly cert: string; readonly key: string }): Promise<void> => {
     await writeFile(join(folder, 'tls.crt'), cert)
     await writeFile(join(folder, 'tls.key'), key)
   }
-  await replaceCertificate(authority.issue(['127.0.0.1']))
+  await replaceCertificate(authority.issue(options.names ?? ['127.0.0.1']))
   const client = createKubeClient(cluster)
   let logged = ''
   const webhook = await startWebhook({
@@ -84,8 +84,14 @@ export async function putConfiguration(client: KubeClient, collection: string, c
 }
 
 function pointedAt(webhook: JsonObject, port: number, authority: Authority | undefined): JsonObject {
-  const path = textAt(objectAt(objectAt(webhook, 'clientConfig'), 'service'), 'path') ?? ''
-  return { ...webhook, clientConfig: { url: `https://127.0.0.1:${port}${path}`, ...(authority === undefined ? {} : { caBundle: Buffer.from(authority.cert).toString('base64') }) } }
+  const { caBundle: _caBundle, ...clientConfig } = objectAt(reachedAt(webhook, port), 'clientConfig')
+  return { ...webhook, clientConfig: { ...clientConfig, ...(authority === undefined ? {} : { caBundle: Buffer.from(authority.cert).toString('base64') }) } }
+}
+
+/** By a port of this machine instead of a Service; trusting what it trusts. */
+export function reachedAt(webhook: JsonObject, port: number): JsonObject {
+  const { service, ...clientConfig } = objectAt(webhook, 'clientConfig')
+  return { ...webhook, clientConfig: { ...clientConfig, url: `https://127.0.0.1:${port}${textAt(service, 'path') ?? ''}` } }
 }
 
 /** The cluster as the injector sees it with nothing but the role that is shipped. */
