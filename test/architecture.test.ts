@@ -59,7 +59,7 @@ describe('architecture', () => {
   })
 
   it('what operators decide imports no package, no Node module and no shell', () => {
-    const decisions = files.filter(file => /^src\/operator\/(?:[^/]+\/decide|marks|pod-entry)\.ts$/.test(file))
+    const decisions = files.filter(file => /^src\/operator\/(?:[^/]+\/decide|marks|pod-entry|selector)\.ts$/.test(file))
     expect(decisions).to.not.be.empty
     const pure = (target: string): boolean => PURE.includes(partOf(target)) || target === 'src/kube/conditions.ts' || decisions.includes(target)
     const wrong = decisions.flatMap(file => importsOf(root, file).filter(each => !each.typeOnly && !(each.relative && pure(each.target))).map(({ target }) => `${file} imports ${target}`))

@@ -17,11 +17,13 @@ export const INJECTED_ANNOTATION = 'steno.dev/injected'
 export const RECORD_ANNOTATION = 'steno.dev/record'
 /** `native` or `plain`: overrides the choice by node version. */
 export const SIDECAR_ANNOTATION = 'steno.dev/sidecar'
+/** On a pod template that the operator changed so that its pods are made anew: for which state of policy and installation. */
+export const REPAIRED_ANNOTATION = 'steno.dev/repaired-for'
 /** `"true"` on a namespace: no pod that should be recorded comes in without an intact recorder. */
 export const STRICT_LABEL = 'steno.dev/strict'
 
 /** What may stand on a pod under `steno.dev/`; anything else is a typo that is worth a warning. */
-export const KNOWN_ANNOTATIONS: readonly string[] = [RECORD_ANNOTATION, SIDECAR_ANNOTATION, INJECTED_ANNOTATION]
+export const KNOWN_ANNOTATIONS: readonly string[] = [RECORD_ANNOTATION, SIDECAR_ANNOTATION, INJECTED_ANNOTATION, REPAIRED_ANNOTATION]
 
 export const SAFE_TO_EVICT_ANNOTATION = 'cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes'
 export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror'

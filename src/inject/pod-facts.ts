@@ -75,7 +75,7 @@ function isGuaranteed(container: JsonObject): boolean {
 }
 
 /** A ReplicaSet is named after its Deployment and the hash that the pod carries as a label. */
-function workloadOf(pod: JsonObject): string | undefined {
+export function workloadOf(pod: JsonObject): string | undefined {
   const owner = objectsAt(pod['metadata'], 'ownerReferences').find(each => each['controller'] === true)
   const kind = owner && textAt(owner, 'kind')
   const name = owner && textAt(owner, 'name')

@@ -26,6 +26,7 @@ import { CONDITION as POLICY_READY } from './compile/decide.ts'
 import type { Controller, ControllerDeps } from './controller.ts'
 import { coverageController } from './coverage/controller.ts'
 import { CONDITION as INJECTED } from './coverage/decide.ts'
+import { createPodStates } from './coverage/pod-states.ts'
 import { createOperatorMetrics } from './metrics.ts'
 import type { OperatorMetrics } from './metrics.ts'
 import { networkController } from './network/controller.ts'
@@ -35,6 +36,9 @@ import { CONDITION as PATH_READY } from './path/decide.ts'
 import type { PathTimes } from './path/decide.ts'
 import { createProver } from './path/prover.ts'
 import { readyController } from './ready/controller.ts'
+import { repairController } from './repair/controller.ts'
+import type { RepairTimes } from './repair/controller.ts'
+import { CONDITION as REPAIR_READY } from './repair/decide.ts'
 
 export interface OperatorOptions {
   readonly admin: { readonly host: string; readonly port: number }
@@ -51,6 +55,7 @@ export interface OperatorOptions {
   readonly reflector?: Pick<ClusterCopyOptions, 'quietMs' | 'maxWaitMs'>
   readonly election?: Pick<ElectionOptions, 'leaseMs' | 'renewMs' | 'retryMs'>
   readonly pathTimes?: PathTimes
+  readonly repairTimes?: RepairTimes
   /** How long work that is under way may go on when told to stop. */
   readonly drainMs?: number
 }
@@ -67,7 +72,9 @@ export interface Operator {
 /** Whose changes concern which controller. A change of a policy concerns all. */
 const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile', role: 'access', roleBinding: 'access', networkPolicy: 'network' }
 /** Controllers that look at pods. */
-const OF_PODS = ['access', 'network', 'coverage']
+const OF_PODS = ['access', 'network', 'coverage', 'repair']
+/** Controllers that ask what the injector would do. */
+const OF_DECISIONS = ['coverage', 'repair']
 /** Everything is looked at again so often, without a list, and not at the same moment. */
 const RESYNC_MS = 10 * 3_600_000
 const RESYNC_JITTER = 0.1
@@ -90,16 +97,19 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
       policy: addToAll,
       own: (kind, key) => queues.get(OWNERS[kind])?.add(key),
       pods: key => OF_PODS.forEach(name => queues.get(name)?.add(key)),
-      surroundings: key => queues.get('coverage')?.add(key),
+      surroundings: key => OF_DECISIONS.forEach(name => queues.get(name)?.add(key)),
       namespace: name => queues.get('path')?.add(name),
       networkPolicies: key => queues.get('network')?.add(key),
     },
   })
   const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
   const deps: ControllerDeps = { client, copy, events, clock, digest: shortDigest }
-  const coverageOf = coverageController(deps, options.settings)
-  const path = pathController(deps, { prove: createProver(deps, options.settings), settings: options.settings, look: name => queues.get('path')?.add(name), ...(options.pathTimes === undefined ? {} : { times: options.pathTimes }) })
-  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, ACCESS_READY, NETWORK_READY])]
+  const states = createPodStates(deps, options.settings)
+  const coverageOf = coverageController(deps, states)
+  const prove = createProver(deps, options.settings)
+  const path = pathController(deps, { prove, settings: options.settings, look: name => queues.get('path')?.add(name), ...(options.pathTimes === undefined ? {} : { times: options.pathTimes }) })
+  const repair = repairController(deps, { states, prove, ...(options.repairTimes === undefined ? {} : { times: options.repairTimes }) })
+  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, repair, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, REPAIR_READY, ACCESS_READY, NETWORK_READY])]
   for (const { name, reconcile, ofNamespaces = false } of controllers) {
     const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs?: number }> => {
       const { againMs } = await reconcile(key, signal)

@@ -3,7 +3,7 @@
 import { isObject, numberAt, textAt } from './json.ts'
 import { Reader } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, OTHERS, UNRECORDED, VERSION } from './session-policy.ts'
+import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, OTHERS, REPAIRS, UNRECORDED, VERSION } from './session-policy.ts'
 import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy, Subject } from './session-policy.ts'
 
 export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
@@ -42,7 +42,7 @@ export function parsePolicy(document: unknown): ParsedPolicy {
 }
 
 function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
-  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'access', 'sink'])
+  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'repair', 'access', 'sink'])
   if (spec === undefined) return undefined
   const selector = readSelector(read, spec['selector'])
   const ports = read.list(spec['ports'], 'spec.ports', MAX_PORTS, (entry, path) => readPort(read, entry, path))
@@ -53,11 +53,12 @@ function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
   const optOut = read.oneOf(spec['optOut'], 'spec.optOut', OPT_OUTS, 'Refuse')
   const directPort = read.oneOf(spec['directPort'], 'spec.directPort', DIRECT_PORTS, 'Close')
   const unrecorded = read.oneOf(spec['unrecorded'], 'spec.unrecorded', UNRECORDED, 'Allow')
+  const repair = read.oneOf(spec['repair'], 'spec.repair', REPAIRS, 'Report')
   const { connect, view, others } = readAccess(read, spec['access'])
   const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'], 'spec.sink')
   if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
-  if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined || unrecorded === undefined) return undefined
-  return { selector, ports, capture, durability, onFailure, optOut, directPort, unrecorded, connect, view, others, ...(sink === undefined ? {} : { sink }) }
+  if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined || unrecorded === undefined || repair === undefined) return undefined
+  return { selector, ports, capture, durability, onFailure, optOut, directPort, unrecorded, repair, connect, view, others, ...(sink === undefined ? {} : { sink }) }
 }
 
 function readPort(read: Reader, value: unknown, path: string): string | number | undefined {

@@ -23,8 +23,11 @@ export type OptOut = (typeof OPT_OUTS)[number]
 export type DirectPort = (typeof DIRECT_PORTS)[number]
 
 export const OTHERS = ['Record', 'Refuse'] as const
+export const REPAIRS = ['Report', 'Restart'] as const
 export const UNRECORDED = ['Allow', 'Refuse'] as const
 
+/** What is done about pods that run without their recorder, or with one of an earlier policy. */
+export type Repair = (typeof REPAIRS)[number]
 /** What becomes of a pod that should be recorded and comes without its recorder. */
 export type Unrecorded = (typeof UNRECORDED)[number]
 
@@ -68,6 +71,7 @@ export interface PolicySpec {
   readonly optOut: OptOut
   readonly directPort: DirectPort
   readonly unrecorded: Unrecorded
+  readonly repair: Repair
   /** Who may reach the recorded pods through the API server. */
   readonly connect: readonly Subject[]
   /** Who may see recordings of this policy. */

@@ -79,6 +79,7 @@ describe('the chart', function () {
 
   for (const [account, values, tables] of [
     ['steno-operator', 'own-values.yaml', ['Operator']],
+    ['steno-operator', 'cert-manager-values.yaml', ['Operator', 'Operator, with operator.repair.enabled']],
     ['steno-injector', 'provided-values.yaml', ['Injector']],
     ['steno-injector', 'own-values.yaml', ['Injector', 'Injector, with certificates of its own']],
   ] as const) {

@@ -20,7 +20,7 @@ import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
 const LEASE = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-operator'
 const SCHEDULES = 15
-const NEEDED = { PolicyReady: 'Compiled', PathReady: 'NotAsked', AccessReady: 'Granted', NetworkReady: 'Closed', Injected: 'AllRecorded', Ready: 'Ready' }
+const NEEDED = { PolicyReady: 'Compiled', PathReady: 'NotAsked', RepairReady: 'NotAsked', AccessReady: 'Granted', NetworkReady: 'Closed', Injected: 'AllRecorded', Ready: 'Ready' }
 
 describe('the end of an operator, on a real API server', function () {
   this.timeout(180_000)

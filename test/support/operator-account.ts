@@ -34,7 +34,7 @@ export function documentedPermissions(heading: string): Permission[] {
   })
 }
 
-export const OPERATOR_TABLES = ['Operator']
+export const OPERATOR_TABLES = ['Operator', 'Operator, with operator.repair.enabled']
 
 /** Makes the namespace of the installation, the account, its permissions and what limits them. @returns the cluster as that account reaches it */
 export async function asOperator(cluster: Cluster, client: KubeClient, tables: readonly string[] = OPERATOR_TABLES): Promise<Cluster> {

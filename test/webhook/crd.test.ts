@@ -38,6 +38,7 @@ const WRONG: readonly (readonly [spec: Json, text: RegExp])[] = [
   [{ selector: {}, sink: {} }, /firehose/],
   [{ selector: {}, directPort: 'Shut' }, /directPort/],
   [{ selector: {}, unrecorded: 'Deny' }, /unrecorded/],
+  [{ selector: {}, repair: 'Delete' }, /repair/],
   [{ selector: {}, access: { others: 'Ignore' } }, /others/],
   [{ selector: {}, access: { connect: [{}] } }, /either group or user/],
   [{ selector: {}, access: { connect: [{ group: 'a', user: 'b' }] } }, /either group or user/],
@@ -70,6 +71,7 @@ const spec = fc.record(
     optOut: mostly(['Refuse', 'Allow'], ['x']),
     directPort: mostly(['Close', 'Open'], ['close']),
     unrecorded: mostly(['Allow', 'Refuse'], ['Deny']),
+    repair: mostly(['Report', 'Restart'], ['Delete']),
     access: fc.record({ others: fc.constantFrom('Record', 'Refuse'), connect: subjects, view: subjects }, { requiredKeys: [] }),
     sink: fc.record({ firehose: fc.record({ stream: mostly(['steno'], ['a b', '']), region: mostly(['eu-west-1', 'us-gov-east-1'], ['x']) }) }),
   },
@@ -105,7 +107,7 @@ describe('SessionPolicy, on a real API server', function () {
 
   it('takes the smallest policy and fills in what it leaves out', async () => {
     const stored = await server.client.request(PATH, { method: 'POST', body: policy({ selector: {} }) })
-    expect(stored['spec']).to.deep.equal({ selector: {}, capture: 'Auto', durability: 'Local', onFailure: 'Block', optOut: 'Refuse', directPort: 'Close', unrecorded: 'Allow' })
+    expect(stored['spec']).to.deep.equal({ selector: {}, capture: 'Auto', durability: 'Local', onFailure: 'Block', optOut: 'Refuse', directPort: 'Close', unrecorded: 'Allow', repair: 'Report' })
     expect(parsePolicy(stored)).to.have.nested.property('policy.spec.capture', 'Auto')
   })
 

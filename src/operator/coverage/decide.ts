@@ -13,7 +13,9 @@ export const CONDITION = 'Injected'
 const MAX_NAMED = 3
 
 export type PodState =
-  | { readonly state: 'current' | 'outdated' | 'missing' }
+  | { readonly state: 'current' }
+  /** `wanted`: hash of the configuration that a recorder would get now; empty when it would get none. */
+  | { readonly state: 'outdated' | 'missing'; readonly wanted: string }
   /** It would not get a recorder if it were created now. */
   | { readonly state: 'skipped'; readonly reason: SkipReason; readonly detail: string | undefined }
 
@@ -28,10 +30,10 @@ export interface Counts {
 
 /** @param decision what the injector would do if the pod were created now */
 export function podState({ mark }: PodEntry, decision: Decision): PodState {
-  if (decision.decision === 'skip') return mark === undefined ? { state: 'skipped', reason: decision.reason, detail: decision.detail } : { state: 'outdated' }
-  if (mark === undefined) return { state: 'missing' }
-  const wanted = parseInjected(textsAt(decision.pod['metadata'], 'annotations')[INJECTED_ANNOTATION] ?? '')
-  return { state: wanted?.configHash === mark.configHash ? 'current' : 'outdated' }
+  if (decision.decision === 'skip') return mark === undefined ? { state: 'skipped', reason: decision.reason, detail: decision.detail } : { state: 'outdated', wanted: '' }
+  const wanted = parseInjected(textsAt(decision.pod['metadata'], 'annotations')[INJECTED_ANNOTATION] ?? '')?.configHash ?? ''
+  if (mark === undefined) return { state: 'missing', wanted }
+  return wanted === mark.configHash ? { state: 'current' } : { state: 'outdated', wanted }
 }
 
 export function coverage(pods: readonly { readonly name: string; readonly state: PodState }[]): { readonly counts: Counts; readonly condition: Condition } {
@@ -50,7 +52,7 @@ export function coverage(pods: readonly { readonly name: string; readonly state:
   return say('True', 'AllRecorded', skipped.length === 0 ? 'Every selected pod is recorded.' : `Every selected pod is recorded, but for ${skipped.length} that asked not to be.`)
 }
 
-function some(names: readonly string[]): string {
+export function some(names: readonly string[]): string {
   const sorted = names.toSorted()
   return sorted.length <= MAX_NAMED ? sorted.join(', ') : `${sorted.slice(0, MAX_NAMED).join(', ')}, …`
 }

@@ -6,9 +6,10 @@ import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../policy/jso
 import type { JsonObject } from '../../policy/json.ts'
 import { ownName } from '../../policy/own-name.ts'
 import { selects } from '../../policy/select.ts'
-import type { LabelSelector, SelectorTerm, SessionPolicy } from '../../policy/session-policy.ts'
+import type { SessionPolicy } from '../../policy/session-policy.ts'
 import { MANAGED_BY, MANAGER, ownMetadata } from '../marks.ts'
 import type { PodEntry } from '../pod-entry.ts'
+import { selectorOf } from '../selector.ts'
 
 export const CONDITION = 'NetworkReady'
 const LAST_PORT = 65_535
@@ -91,16 +92,6 @@ function decidesIngressOf(networkPolicy: JsonObject, pods: readonly PodEntry[]):
   const selector = selectorOf(objectAt(spec, 'podSelector'))
   return pods.some(({ labels }) => selects(selector, labels))
 }
-
-function selectorOf(json: JsonObject): LabelSelector {
-  const matchExpressions = objectsAt(json, 'matchExpressions').map(each => {
-    const values = each['values']
-    return { key: textAt(each, 'key') ?? '', operator: OPERATORS.find(known => known === each['operator']) ?? 'Exists', values: Array.isArray(values) ? values.filter(value => typeof value === 'string') : [] }
-  })
-  return { matchLabels: textsAt(json, 'matchLabels'), matchExpressions }
-}
-
-const OPERATORS: readonly SelectorTerm['operator'][] = ['In', 'NotIn', 'Exists', 'DoesNotExist']
 
 /** From anywhere. A named port is taken for another: the name that Services use is the recorder's. */
 function admits(networkPolicy: JsonObject, port: number): boolean {
