@@ -30,6 +30,7 @@ export type ErrorCode =
   | 'recording.not-found'
   | 'anchor.invalid'
   | 'kube.request'
+  | 'aws.request'
   | 'policy.invalid'
 
 /** Callers switch on `code`; there is no subclass per cause. */

@@ -5,6 +5,7 @@ import { hostname } from 'node:os'
 import { StenoError } from '../errors.ts'
 import { createKubeClient } from '../kube/client.ts'
 import { clusterFromKubeconfig, clusterFromPod } from '../kube/cluster.ts'
+import { createControlPlane } from '../platform/aws/control-plane.ts'
 import { startOperator } from '../operator/operator.ts'
 import { systemClock } from '../platform/clock.ts'
 import { createLog } from '../platform/log.ts'
@@ -26,13 +27,14 @@ export interface OperateOptions {
 export async function runOperate(options: OperateOptions, io: CliIo): Promise<ExitCode> {
   if (options.config === undefined) throw new StenoError('usage.invalid', '--config is needed: the file that the injector has')
   const settings = await readSettings(options.config)
+  const { aws } = settings
   const drainMs = durationFlag('--drain', options.drain)
   const admin = addressFlag('--admin', options.admin)
   const log = createLog({ level: options.logLevel, write: line => void io.stderr.write(line), now: systemClock.now })
   const cluster = options.kubeconfig === undefined ? await clusterFromPod(io.env) : await clusterFromKubeconfig(options.kubeconfig)
   const client = createKubeClient(cluster)
   try {
-    const operator = await startOperator({ admin, client, namespace: settings.namespace, settings, instance: io.env['HOSTNAME'] ?? hostname(), clock: systemClock, log, random: Math.random, drainMs })
+    const operator = await startOperator({ admin, client, namespace: settings.namespace, settings, instance: io.env['HOSTNAME'] ?? hostname(), clock: systemClock, log, random: Math.random, drainMs, ...(aws === undefined ? {} : { controlPlane: onCall => createControlPlane({ region: aws.region, env: io.env, clock: systemClock, onCall }) }) })
     log.info('listening', { admin: operator.adminPort, server: cluster.server.origin })
     const told = new Promise<undefined>(done => {
       if (io.signal.aborted) done(undefined)

@@ -8,7 +8,7 @@ import { createReflector } from '../kube/reflector.ts'
 import type { Change, Reflector, ReflectorOptions } from '../kube/reflector.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import { isObject, objectAt, objectsAt, sameJson, textAt } from '../policy/json.ts'
+import { isObject, objectAt, objectsAt, sameJson, textAt, textsAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import type { Problem } from '../policy/problem.ts'
@@ -46,6 +46,9 @@ export const OWN_KINDS = {
 export type OwnKind = keyof typeof OWN_KINDS
 const OWN_KIND_NAMES = Object.keys(OWN_KINDS) as OwnKind[]
 
+/** EKS gives containers of pods with such a service account the role that it names. */
+const ROLE_ANNOTATION = 'eks.amazonaws.com/role-arn'
+
 export interface ClusterCopy {
   start(): void
   stop(): Promise<void>
@@ -62,6 +65,8 @@ export interface ClusterCopy {
   /** Of the oldest kubelet on Linux. */
   readonly oldestNodeMinor: number | undefined
   own(kind: OwnKind, namespace: string, name: string): JsonObject | undefined
+  /** ARN of the role that EKS gives pods of this service account; known only where service accounts are followed. */
+  roleOfAccount(namespace: string, serviceAccount: string): string | undefined
   /** All of the namespace, whoever made them. */
   networkPolicies(namespace: string): readonly JsonObject[]
   /** ms since each copy was last known to be current. */
@@ -79,6 +84,8 @@ export interface ClusterChanges {
   /** A namespace that has policies, or that we made strict. */
   namespace(name: string): void
   networkPolicies(policyKey: string): void
+  /** A service account of its namespace has another role. */
+  accounts(policyKey: string): void
 }
 
 export interface ClusterCopyOptions extends Pick<ReflectorOptions<never>, 'quietMs' | 'maxWaitMs'> {
@@ -87,9 +94,11 @@ export interface ClusterCopyOptions extends Pick<ReflectorOptions<never>, 'quiet
   readonly log: Log
   readonly random: () => number
   readonly changes: ClusterChanges
+  /** Whether service accounts are followed. */
+  readonly accounts?: boolean
 }
 
-export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): ClusterCopy {
+export function createClusterCopy({ changes, accounts: followsAccounts = false, ...options }: ClusterCopyOptions): ClusterCopy {
   /** Of objects of a namespace, so that one namespace is not searched for in all. */
   const podsOf = new Map<string, Map<string, PodEntry>>()
   const policiesOf = new Map<string, Map<string, PolicyEntry>>()
@@ -136,6 +145,14 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
       if (before !== after) for (const { key } of policies.all()) changes.surroundings(key)
     },
   })
+  const accounts = createReflector<string>({
+    ...options,
+    path: '/api/v1/serviceaccounts',
+    keep: object => textsAt(object['metadata'], 'annotations')[ROLE_ANNOTATION],
+    onChange: ({ key, before, after }) => {
+      if (before !== after) policiesAt(namespaceIn(key)).forEach(each => changes.accounts(each.key))
+    },
+  })
   const ownOf = (kind: OwnKind): Reflector<JsonObject> => {
     const { apiVersion, kind: kindName, group, plural } = OWN_KINDS[kind]
     // Objects of a list do not say what they are.
@@ -151,7 +168,7 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
     return createReflector({ ...options, path: `${group}/${plural}`, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
   }
   const own = Object.fromEntries(OWN_KIND_NAMES.map(kind => [kind, ownOf(kind)])) as Record<OwnKind, Reflector<JsonObject>>
-  const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ['pods', pods], ['namespaces', namespaces], ['nodes', nodes], ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]
+  const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ['pods', pods], ['namespaces', namespaces], ['nodes', nodes], ...(followsAccounts ? [['serviceaccounts', accounts] as const] : []), ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]
 
   return {
     start: () => all.forEach(([, each]) => each.start()),
@@ -172,6 +189,7 @@ export function createClusterCopy({ changes, ...options }: ClusterCopyOptions): 
       return oldest
     },
     own: (kind, namespace, name) => own[kind].get(`${namespace}/${name}`),
+    roleOfAccount: (namespace, serviceAccount) => accounts.get(`${namespace}/${serviceAccount}`),
     networkPolicies: namespace => [...own.networkPolicy.all()].filter(each => textAt(each['metadata'], 'namespace') === namespace),
     get blindMs() {
       return Object.fromEntries(all.map(([name, each]) => [name, each.blindMs]))

@@ -7,6 +7,8 @@ import type { Counts } from './coverage/decide.ts'
 export interface OperatorMetrics extends WorkQueueMetrics {
   /** `status`: of the HTTP answer; 0 when none came. */
   requested(method: string, status: number): void
+  /** A call to AWS, and what kind of problem it met. */
+  readonly called: (action: string, problem: string | undefined) => void
   /** Values that are read when someone asks. */
   observe(gauges: { readonly queues: () => readonly (readonly [name: string, queue: WorkQueue])[]; readonly leading: () => boolean; readonly blindMs: () => Readonly<Record<string, number>>; readonly pods: () => ReadonlyMap<string, Counts> }): void
   text(): Promise<string>
@@ -27,7 +29,9 @@ export function createOperatorMetrics(): OperatorMetrics {
   const queued = new Histogram({ name: 'workqueue_queue_duration_seconds', help: 'How long keys waited for a worker.', labelNames: ['name'], buckets: BUCKETS, registers })
   const worked = new Histogram({ name: 'workqueue_work_duration_seconds', help: 'How long a worker took.', labelNames: ['name'], buckets: BUCKETS, registers })
   const requests = new Counter({ name: 'rest_client_requests_total', help: 'Requests to the API server, by method and status.', labelNames: ['method', 'code'], registers })
+  const calls = new Counter({ name: 'steno_aws_calls_total', help: 'Calls to AWS, by action and problem.', labelNames: ['action', 'result'], registers })
   return {
+    called: (action, problem) => calls.inc({ action, result: problem ?? 'ok' }),
     added: name => adds.inc({ name }),
     retried: name => retries.inc({ name }),
     started: (name, waited) => queued.observe({ name }, waited),

@@ -14,11 +14,13 @@ import { createEventRecorder } from '../kube/events.ts'
 import { createWorkQueue } from '../kube/work-queue.ts'
 import type { WorkQueue } from '../kube/work-queue.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
+import type { ControlPlane } from '../platform/aws/control-plane.ts'
 import type { Clock } from '../platform/clock.ts'
 import { shortDigest } from '../platform/digest.ts'
 import type { Log } from '../platform/log.ts'
 import { accessController } from './access/controller.ts'
 import { CONDITION as ACCESS_READY } from './access/decide.ts'
+import type { AwsTimes } from './aws.ts'
 import { createClusterCopy } from './cluster-copy.ts'
 import type { ClusterCopyOptions, OwnKind } from './cluster-copy.ts'
 import { compileController } from './compile/controller.ts'
@@ -27,6 +29,8 @@ import type { Controller, ControllerDeps } from './controller.ts'
 import { coverageController } from './coverage/controller.ts'
 import { CONDITION as INJECTED } from './coverage/decide.ts'
 import { createPodStates } from './coverage/pod-states.ts'
+import { entriesController } from './entries/controller.ts'
+import { CONDITION as ENTRIES_READY } from './entries/decide.ts'
 import { createOperatorMetrics } from './metrics.ts'
 import type { OperatorMetrics } from './metrics.ts'
 import { networkController } from './network/controller.ts'
@@ -39,6 +43,8 @@ import { readyController } from './ready/controller.ts'
 import { repairController } from './repair/controller.ts'
 import type { RepairTimes } from './repair/controller.ts'
 import { CONDITION as REPAIR_READY } from './repair/decide.ts'
+import { roleController } from './role/controller.ts'
+import { CONDITION as ROLE_READY } from './role/report.ts'
 
 export interface OperatorOptions {
   readonly admin: { readonly host: string; readonly port: number }
@@ -56,6 +62,9 @@ export interface OperatorOptions {
   readonly election?: Pick<ElectionOptions, 'leaseMs' | 'renewMs' | 'retryMs'>
   readonly pathTimes?: PathTimes
   readonly repairTimes?: RepairTimes
+  /** AWS, where the settings name an account. */
+  readonly controlPlane?: (onCall: (action: string, problem: string | undefined) => void) => ControlPlane
+  readonly awsTimes?: Partial<AwsTimes>
   /** How long work that is under way may go on when told to stop. */
   readonly drainMs?: number
 }
@@ -72,7 +81,7 @@ export interface Operator {
 /** Whose changes concern which controller. A change of a policy concerns all. */
 const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile', role: 'access', roleBinding: 'access', networkPolicy: 'network' }
 /** Controllers that look at pods. */
-const OF_PODS = ['access', 'network', 'coverage', 'repair']
+const OF_PODS = ['access', 'network', 'coverage', 'repair', 'role']
 /** Controllers that ask what the injector would do. */
 const OF_DECISIONS = ['coverage', 'repair']
 /** Everything is looked at again so often, without a list, and not at the same moment. */
@@ -87,19 +96,26 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const client = counted(options.client, metrics)
   const queues = new Map<string, WorkQueue>()
   const addToAll = (key: string): void => controllers.forEach(({ name, ofNamespaces }) => void (ofNamespaces === true || queues.get(name)?.add(key)))
+  const plane = options.settings.aws === undefined ? undefined : options.controlPlane?.(metrics.called)
   const copy = createClusterCopy({
     client,
     clock,
     log,
     random,
     ...options.reflector,
+    accounts: plane !== undefined,
     changes: {
-      policy: addToAll,
+      policy: key => {
+        addToAll(key)
+        // Which policy of several says where a pod's recordings go depends on all of them.
+        if (plane !== undefined) for (const { namespace: where, name } of copy.policiesIn(key.slice(0, key.indexOf('/')))) queues.get('role')?.add(`${where}/${name}`)
+      },
       own: (kind, key) => queues.get(OWNERS[kind])?.add(key),
       pods: key => OF_PODS.forEach(name => queues.get(name)?.add(key)),
       surroundings: key => OF_DECISIONS.forEach(name => queues.get(name)?.add(key)),
       namespace: name => queues.get('path')?.add(name),
       networkPolicies: key => queues.get('network')?.add(key),
+      accounts: key => queues.get('role')?.add(key),
     },
   })
   const events = createEventRecorder({ client, controller: 'steno.dev/operator', instance, clock, log })
@@ -109,7 +125,9 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const prove = createProver(deps, options.settings)
   const path = pathController(deps, { prove, settings: options.settings, look: name => queues.get('path')?.add(name), ...(options.pathTimes === undefined ? {} : { times: options.pathTimes }) })
   const repair = repairController(deps, { states, prove, ...(options.repairTimes === undefined ? {} : { times: options.repairTimes }) })
-  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, repair, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, REPAIR_READY, ACCESS_READY, NETWORK_READY])]
+  const roles = roleController(deps, { settings: options.settings, plane, times: options.awsTimes, random })
+  const entries = entriesController(deps, { aws: options.settings.aws, plane, times: options.awsTimes, random })
+  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, repair, roles, entries, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, REPAIR_READY, ACCESS_READY, NETWORK_READY, ...(plane === undefined ? [] : [ROLE_READY, ENTRIES_READY])])]
   for (const { name, reconcile, ofNamespaces = false } of controllers) {
     const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs?: number }> => {
       const { againMs } = await reconcile(key, signal)
@@ -157,6 +175,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
     await leadership?.release()
     await copy.stop()
     await events.close()
+    plane?.close()
     await admin.stop()
     state = 'stopped'
   }

@@ -3,7 +3,7 @@
 import { isObject, numberAt, textAt } from './json.ts'
 import { Reader } from './problem.ts'
 import type { Problem } from './problem.ts'
-import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, OTHERS, REPAIRS, UNRECORDED, VERSION } from './session-policy.ts'
+import { CAPTURES, DIRECT_PORTS, DURABILITIES, FAILURES, GROUP, KIND, MAX_POLICY_ARNS, MAX_PORTS, MAX_SUBJECTS, OPT_OUTS, OTHERS, REPAIRS, UNRECORDED, VERSION } from './session-policy.ts'
 import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPolicy, Subject } from './session-policy.ts'
 
 export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
@@ -22,6 +22,10 @@ const LABEL_VALUE = { pattern: /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9
 
 /** Those of the cluster itself, such as `system:authenticated`, are not a policy's to let in. */
 const SUBJECT = { pattern: /^(?!system:)[^\s\p{Cc}]{1,256}$/u, says: 'must be the name of a group or user, at most 256 characters without spaces, and not begin with system:' }
+
+/** Of a role; those of AWS's own services are nobody's to take on. */
+const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/(?!aws-service-role\/)[\w+=,.@/-]{1,200}$/, says: 'must be the ARN of an IAM role' }
+const POLICY_ARN = { pattern: /^arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy\/[\w+=,.@/-]{1,200}$/, says: 'must be the ARN of a managed policy' }
 
 const MAX_SELECTOR_ENTRIES = 32
 const MAX_SELECTOR_VALUES = 64
@@ -42,7 +46,7 @@ export function parsePolicy(document: unknown): ParsedPolicy {
 }
 
 function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
-  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'repair', 'access', 'sink'])
+  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'repair', 'access', 'sink', 'aws'])
   if (spec === undefined) return undefined
   const selector = readSelector(read, spec['selector'])
   const ports = read.list(spec['ports'], 'spec.ports', MAX_PORTS, (entry, path) => readPort(read, entry, path))
@@ -56,9 +60,10 @@ function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
   const repair = read.oneOf(spec['repair'], 'spec.repair', REPAIRS, 'Report')
   const { connect, view, others } = readAccess(read, spec['access'])
   const sink = spec['sink'] === undefined ? undefined : readSink(read, spec['sink'], 'spec.sink')
+  const policyArns = spec['aws'] === undefined ? [] : readAws(read, spec['aws'])
   if (durability === 'OffPod' && onFailure === 'Allow') read.wrong('spec.onFailure', 'must be Block with durability OffPod: what is let pass unrecorded is not off the pod')
   if (selector === undefined || capture === undefined || durability === undefined || onFailure === undefined || optOut === undefined || directPort === undefined || unrecorded === undefined || repair === undefined) return undefined
-  return { selector, ports, capture, durability, onFailure, optOut, directPort, unrecorded, repair, connect, view, others, ...(sink === undefined ? {} : { sink }) }
+  return { selector, ports, capture, durability, onFailure, optOut, directPort, unrecorded, repair, connect, view, others, policyArns, ...(sink === undefined ? {} : { sink }) }
 }
 
 function readPort(read: Reader, value: unknown, path: string): string | number | undefined {
@@ -101,17 +106,35 @@ function readTerm(read: Reader, value: unknown, path: string): SelectorTerm | un
 function readAccess(read: Reader, value: unknown): Pick<PolicySpec, 'connect' | 'view' | 'others'> {
   const access = value === undefined ? undefined : read.object(value, 'spec.access', ['connect', 'view', 'others'])
   if (access === undefined) return { connect: [], view: [], others: 'Record' }
-  const [connect = [], view = []] = ['connect', 'view'].map(field => read.list(access[field], `spec.access.${field}`, MAX_SUBJECTS, (entry, path) => readSubject(read, entry, path)))
+  const [connect = [], view = []] = ['connect', 'view'].map(field => read.list(access[field], `spec.access.${field}`, MAX_SUBJECTS, (entry, path) => readSubject(read, entry, path, field === 'connect')))
   return { connect, view, others: read.oneOf(access['others'], 'spec.access.others', OTHERS, 'Record') ?? 'Record' }
 }
 
-function readSubject(read: Reader, value: unknown, path: string): Subject | undefined {
-  const entry = read.object(value, path, ['group', 'user'])
+/** @param roles whether it may be an IAM role */
+function readSubject(read: Reader, value: unknown, path: string, roles: boolean): Subject | undefined {
+  const entry = read.object(value, path, ['group', 'user', ...(roles ? ['role'] : [])])
   if (entry === undefined) return undefined
-  if ((entry['group'] === undefined) === (entry['user'] === undefined)) return read.wrong(path, 'must have either group or user')
+  if (['group', 'user', 'role'].filter(each => entry[each] !== undefined).length !== 1) return read.wrong(path, `must have either ${roles ? 'group, user or role' : 'group or user'}`)
+  if (entry['role'] !== undefined) {
+    const role = read.text(entry['role'], `${path}.role`, ROLE)
+    return role === undefined ? undefined : { kind: 'Group', name: groupOfRole(role), role }
+  }
   const kind = entry['group'] === undefined ? 'User' : 'Group'
   const name = read.text(entry[kind.toLowerCase()], `${path}.${kind.toLowerCase()}`, SUBJECT)
   return name === undefined ? undefined : { kind, name }
+}
+
+/** EKS puts who takes on the role into this group; the name says whose it is. */
+function groupOfRole(arn: string): string {
+  return `steno:${arn}`
+}
+
+function readAws(read: Reader, value: unknown): readonly string[] {
+  const aws = read.object(value, 'spec.aws', ['policyArns'])
+  const arns = read.list(aws?.['policyArns'], 'spec.aws.policyArns', MAX_POLICY_ARNS, (entry, path) => read.text(entry, path, POLICY_ARN))
+  if (new Set(arns).size < arns.length) read.wrong('spec.aws.policyArns', 'must not name a policy twice')
+  if (aws !== undefined && arns.length === 0) read.wrong('spec.aws.policyArns', 'must name a policy')
+  return arns
 }
 
 export function readSink(read: Reader, value: unknown, path: string): FirehoseSink | undefined {

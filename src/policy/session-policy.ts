@@ -37,11 +37,15 @@ export type Others = (typeof OTHERS)[number]
 /** Most ports of a policy: each takes a listener of its own. */
 export const MAX_PORTS = 8
 export const MAX_SUBJECTS = 32
+/** Of IAM, for a role. */
+export const MAX_POLICY_ARNS = 10
 
 /** Somebody as the API server knows them. */
 export interface Subject {
   readonly kind: 'Group' | 'User'
   readonly name: string
+  /** ARN of the IAM role whose group it is: EKS puts who takes that role on into it. */
+  readonly role?: string
 }
 
 export interface SelectorTerm {
@@ -77,6 +81,8 @@ export interface PolicySpec {
   /** Who may see recordings of this policy. */
   readonly view: readonly Subject[]
   readonly others: Others
+  /** Managed policies of the role that the operator makes for the pods' own calls to AWS; none, no role. */
+  readonly policyArns: readonly string[]
   /** Where recordings go; the installation's own when absent. */
   readonly sink?: FirehoseSink
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { dump, load } from 'js-yaml'
 
-import { KubeError } from '../../src/kube/client.ts'
+import { createKubeClient, KubeError } from '../../src/kube/client.ts'
 import { isObject, objectAt, objectsAt, textAt, textsAt } from '../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { steno } from '../support/cli.ts'
@@ -80,6 +80,7 @@ describe('the chart', function () {
   for (const [account, values, tables] of [
     ['steno-operator', 'own-values.yaml', ['Operator']],
     ['steno-operator', 'cert-manager-values.yaml', ['Operator', 'Operator, with operator.repair.enabled']],
+    ['steno-operator', 'aws-values.yaml', ['Operator', 'Operator, with AWS']],
     ['steno-injector', 'provided-values.yaml', ['Injector']],
     ['steno-injector', 'own-values.yaml', ['Injector', 'Injector, with certificates of its own']],
   ] as const) {
@@ -109,6 +110,7 @@ describe('the chart', function () {
     ['two sinks', 'recorder.sink.claim=recordings', 'maxProperties'],
     ['a value that is not known', 'injector.replica=3', "additional properties 'replica' not allowed"],
     ['no replica', 'injector.replicas=0', 'minimum'],
+    ['an account that is a number', 'aws.account=123456789012', 'got number, want string'],
     ['a digest that is none', 'image.digest=latest', 'does not match pattern'],
     ['a Secret that is not named', 'injector.certificates.mode=provided', 'is needed with mode provided'],
   ] as const) {
@@ -216,6 +218,26 @@ describe('the chart', function () {
         for (const collection of ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations']) await server.client.request(`/apis/admissionregistration.k8s.io/v1/${collection}/steno-injector`, { method: 'DELETE' })
         await server.client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sessionpolicies.steno.dev', { method: 'DELETE' })
         await until(async () => await server.client.request('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sessionpolicies.steno.dev').then(() => false, () => true))
+      }
+    })
+
+    it('lets the operator ask for tokens for the token service of AWS alone', async () => {
+      await createNamespace(server.client, 'steno-tokens')
+      const flags = ['--namespace', 'steno-tokens', '--kubeconfig', server.kubeconfig]
+      helm.run(['install', 'steno', CHART, ...flags, '--values', join(CHART, 'ci', 'aws-values.yaml'), '--set', 'crds.install=false'])
+      try {
+        const accounts = '/api/v1/namespaces/steno-tokens/serviceaccounts'
+        const request = (audiences: readonly string[], expirationSeconds = 600): JsonObject => ({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { audiences, expirationSeconds } })
+        const answer = await server.client.request(`${accounts}/steno-operator/token`, { method: 'POST', body: request([]) })
+        const operator = createKubeClient({ ...server.cluster, token: async () => textAt(answer['status'], 'token') ?? '' })
+        const ask = async (...wanted: Parameters<typeof request>): Promise<string> => await operator.request(`${accounts}/default/token`, { method: 'POST', body: request(...wanted) }).then(() => 'given', (error: unknown) => String(error))
+        // A policy is in force a moment after it was written.
+        await until(async () => (await ask(['https://kubernetes.default.svc'])) !== 'given', 30_000)
+        expect(await ask(['sts.amazonaws.com'])).to.equal('given')
+        for (const [audiences, seconds] of [[['sts.amazonaws.com', 'https://kubernetes.default.svc'], 600], [[], 600], [['sts.amazonaws.com'], 3600]] as const) expect(await ask(audiences, seconds)).to.include('for sts.amazonaws.com only')
+        await operator.close()
+      } finally {
+        helm.run(['uninstall', 'steno', ...flags])
       }
     })
 

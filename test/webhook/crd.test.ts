@@ -40,11 +40,18 @@ const WRONG: readonly (readonly [spec: Json, text: RegExp])[] = [
   [{ selector: {}, unrecorded: 'Deny' }, /unrecorded/],
   [{ selector: {}, repair: 'Delete' }, /repair/],
   [{ selector: {}, access: { others: 'Ignore' } }, /others/],
-  [{ selector: {}, access: { connect: [{}] } }, /either group or user/],
-  [{ selector: {}, access: { connect: [{ group: 'a', user: 'b' }] } }, /either group or user/],
+  [{ selector: {}, access: { connect: [{}] } }, /either group, user or role/],
+  [{ selector: {}, access: { connect: [{ group: 'a', user: 'b' }] } }, /either group, user or role/],
   [{ selector: {}, access: { connect: [{ group: 'system:authenticated' }] } }, /system:/],
   [{ selector: {}, access: { connect: [{ user: 'a b' }] } }, /user/],
   [{ selector: {}, access: { view: [{ group: 'system:masters' }] } }, /system:/],
+  [{ selector: {}, access: { connect: [{ role: 'engineer' }] } }, /role/],
+  [{ selector: {}, access: { connect: [{ role: 'arn:aws:iam::123456789012:role/aws-service-role/eks/x' }] } }, /ARN of an IAM role/],
+  [{ selector: {}, access: { connect: [{ role: 'arn:aws:iam::123456789012:role/a', group: 'b' }] } }, /either group, user or role/],
+  [{ selector: {}, aws: {} }, /policyArns/],
+  [{ selector: {}, aws: { policyArns: [] } }, /policyArns/],
+  [{ selector: {}, aws: { policyArns: ['AmazonS3ReadOnlyAccess'] } }, /policyArns/],
+  [{ selector: {}, aws: { policyArns: ['arn:aws:iam::aws:policy/A', 'arn:aws:iam::aws:policy/A'] } }, /twice/],
   [{ selector: {}, sink: { firehose: { stream: 'a b', region: 'eu-west-1' } } }, /stream/],
   [{ selector: {}, sink: { firehose: { stream: 'a', region: 'Ireland' } } }, /region/],
 ]
@@ -54,7 +61,9 @@ const label = mostly(['app', 'example.com/tier'], ['bad key', '', 'x'.repeat(64)
 const value = mostly(['', 'a', 'tools', 'y'.repeat(63)], ['no way', 'y'.repeat(64)])
 const port = mostly<string | number>(['mcp', 'http-2', 'abcdefghijklmno', 1, 8080, 65_535], ['80', 'a--b', '-a', 'a-', 'Mcp', 'abcdefghijklmnop', '', 0, -1, 65_536])
 const subject = mostly(['developers', 'jürgen@example.com', 'oidc:a/b', '学'], ['', 'a b', 'system:masters', 'x\u0007', 'y'.repeat(257)])
+const role = mostly(['arn:aws:iam::123456789012:role/engineer', 'arn:aws-cn:iam::123456789012:role/a/b+c'], ['arn:aws:iam::123456789012:user/x', 'arn:aws:iam::123456789012:role/', 'arn:aws:iam::123456789012:role/aws-service-role/x/y', `arn:aws:iam::123456789012:role/${'x'.repeat(201)}`])
 const subjects = fc.array(fc.oneof(fc.record({ group: subject }), fc.record({ user: subject })), { maxLength: 3 })
+const connect = fc.array(fc.oneof(fc.record({ group: subject }), fc.record({ user: subject }), fc.record({ role })), { maxLength: 3 })
 const spec = fc.record(
   {
     selector: fc.record(
@@ -72,7 +81,8 @@ const spec = fc.record(
     directPort: mostly(['Close', 'Open'], ['close']),
     unrecorded: mostly(['Allow', 'Refuse'], ['Deny']),
     repair: mostly(['Report', 'Restart'], ['Delete']),
-    access: fc.record({ others: fc.constantFrom('Record', 'Refuse'), connect: subjects, view: subjects }, { requiredKeys: [] }),
+    access: fc.record({ others: fc.constantFrom('Record', 'Refuse'), connect, view: subjects }, { requiredKeys: [] }),
+    aws: fc.record({ policyArns: fc.uniqueArray(mostly(['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess', 'arn:aws:iam::123456789012:policy/team/own'], ['', 'arn:aws:iam::aws:role/x', 'arn:aws:iam::1:policy/x']), { minLength: 1, maxLength: 2 }) }),
     sink: fc.record({ firehose: fc.record({ stream: mostly(['steno'], ['a b', '']), region: mostly(['eu-west-1', 'us-gov-east-1'], ['x']) }) }),
   },
   { requiredKeys: ['selector'] },
@@ -129,7 +139,7 @@ describe('SessionPolicy, on a real API server', function () {
         verdicts[refusal === undefined ? 'taken' : 'refused']++
         expect('problems' in parsed, `${refusal ?? 'taken'}; ${JSON.stringify(parsed)}`).to.equal(refusal !== undefined)
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     )
     expect(Math.min(verdicts.taken, verdicts.refused)).to.be.greaterThan(30)
   })

@@ -176,7 +176,7 @@ describe('the webhook server', function () {
   it('decides as decide() does', async () => {
     for (const { input } of podCases().filter(each => each.input.oldestNodeMinor === 34).slice(0, 10)) {
       const patch = responseOf(await ask('/mutate-pod', review(input.pod)))['patch']
-      const policies = [{ ...(input.policies[0] ?? { namespace: '', name: '', uid: '', generation: 1 }), spec: { selector: { matchLabels: {}, matchExpressions: [] }, ports: [], capture: 'Auto' as const, durability: 'Local' as const, onFailure: 'Block' as const, optOut: 'Refuse' as const, directPort: 'Close' as const, unrecorded: 'Allow' as const, repair: 'Report' as const, connect: [], view: [], others: 'Record' as const } }]
+      const policies = [{ ...(input.policies[0] ?? { namespace: '', name: '', uid: '', generation: 1 }), spec: { selector: { matchLabels: {}, matchExpressions: [] }, ports: [], capture: 'Auto' as const, durability: 'Local' as const, onFailure: 'Block' as const, optOut: 'Refuse' as const, directPort: 'Close' as const, unrecorded: 'Allow' as const, repair: 'Report' as const, connect: [], view: [], others: 'Record' as const, policyArns: [] } }]
       const wanted = decide({ ...input, namespace: { name: 'team-a', labels: {}, annotations: {} }, policies })
       const paths = (text: unknown): unknown => (typeof text === 'string' ? (JSON.parse(Buffer.from(text, 'base64').toString()) as JsonObject[]).map(each => each['path']) : [])
       expect(paths(patch)).to.deep.equal(wanted.patch.map(each => each.path))

@@ -51,6 +51,21 @@ roleArn: {{ . }}
 {{- with .Values.recorder.awsEndpoint }}
 awsEndpoint: {{ . }}
 {{- end }}
+{{- with .Values.aws }}
+{{- if .account }}
+aws:
+  account: {{ .account | quote }}
+  region: {{ required "aws.region is needed with aws.account" .region }}
+  partition: {{ .partition }}
+  cluster: {{ required "aws.cluster is needed with aws.account" .cluster | quote }}
+  oidcProvider: {{ required "aws.oidcProvider is needed with aws.account" .oidcProvider }}
+  {{- with .boundary }}
+  boundary: {{ . }}
+  {{- end }}
+  rolePath: {{ .rolePath }}
+  rolePrefix: {{ .rolePrefix | quote }}
+{{- end }}
+{{- end }}
 cpu: {{ .Values.recorder.cpu | quote }}
 guaranteedCpu: {{ .Values.recorder.guaranteedCpu | quote }}
 memoryMib: {{ int .Values.recorder.memoryMib }}

@@ -55,18 +55,23 @@ async function ask(deps: CredentialDeps, signal: AbortSignal): Promise<AwsCreden
   return { ...found, expiresMs: expiration?.getTime() }
 }
 
-/** The request is not signed: the token is the proof. It is read anew each time, since it is rotated. */
-async function assumeRole(tokenFile: string, role: string, { env, region, http }: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
-  const form = new URLSearchParams({
-    Action: 'AssumeRoleWithWebIdentity',
-    Version: '2011-06-15',
-    RoleArn: role,
-    RoleSessionName: env['AWS_ROLE_SESSION_NAME'] ?? 'steno-recorder',
-    WebIdentityToken: (await readFile(tokenFile, 'utf8')).trim(),
-  })
+/** The token is read anew each time, since it is rotated. */
+async function assumeRole(tokenFile: string, role: string, deps: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
+  return await assumeRoleWithWebIdentity({ role, token: (await readFile(tokenFile, 'utf8')).trim(), sessionName: deps.env['AWS_ROLE_SESSION_NAME'] ?? 'steno-recorder' }, deps, signal)
+}
+
+export interface WebIdentity {
+  readonly role: string
+  readonly token: string
+  readonly sessionName: string
+}
+
+/** The request is not signed: the token is the proof. Rejects with an error whose name or code says why, and whose `status` is that of the answer. */
+export async function assumeRoleWithWebIdentity({ role, token, sessionName }: WebIdentity, { env, region, http }: Pick<CredentialDeps, 'env' | 'region' | 'http'>, signal: AbortSignal): Promise<AwsCredentials> {
+  const form = new URLSearchParams({ Action: 'AssumeRoleWithWebIdentity', Version: '2011-06-15', RoleArn: role, RoleSessionName: sessionName, WebIdentityToken: token })
   const url = new URL(serviceUrl('sts', region, env))
   const { status, body } = await http.post(url, { 'content-type': 'application/x-www-form-urlencoded' }, Buffer.from(form.toString()), signal)
-  if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: xmlElement(body, 'Code') ?? `status ${status}` })
+  if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: xmlElement(body, 'Code') ?? `status ${status}`, status })
   const accessKeyId = xmlElement(body, 'AccessKeyId')
   const secretAccessKey = xmlElement(body, 'SecretAccessKey')
   const expiresMs = Date.parse(xmlElement(body, 'Expiration') ?? '')
