@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'sink.source'
   | 'sink.credentials'
   | 'sink.clock'
+  | 'sink.late'
   | 'sink.refused'
   | 'archive.missing'
   | 'archive.io'

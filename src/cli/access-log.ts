@@ -6,7 +6,7 @@ import { systemClock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import { startAccessWriter } from '../recorder/access-writer.ts'
 import type { AccessWriter } from '../recorder/access-writer.ts'
-import { sizeFlag } from './flag.ts'
+import { MIN_SPOOL_MIB, sizeFlag } from './flag.ts'
 import type { CliIo } from './io.ts'
 import { placeOf } from './place.ts'
 import { sinkOf } from './sink-flag.ts'
@@ -26,7 +26,7 @@ export async function openAccessLog(flags: AccessLogFlags, io: CliIo, log: Log):
     version: version(),
     place: placeOf(io.env),
     spoolDirectory: resolve(flags.spool),
-    spoolMaxBytes: sizeFlag('--spool-max', flags.spoolMax),
+    spoolMaxBytes: sizeFlag('--spool-max', flags.spoolMax, MIN_SPOOL_MIB),
     sink: sinkOf(flags, io),
     lingerMs: LINGER_MS,
     clock: systemClock,

@@ -47,13 +47,15 @@ export function addressFlag(flag: string, text: string): { readonly host: string
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
 
-const MIN_SIZE_BYTES = 16 * 1024 * 1024
+const MIN_SIZE_MIB = 16
+/** Room for the last file, which stays when all of it is shipped, and for the next: in less, a spool that had been full would stay so for ever. */
+export const MIN_SPOOL_MIB = 64
 
 /** @returns bytes */
-export function sizeFlag(flag: string, text: string): number {
+export function sizeFlag(flag: string, text: string, leastMib = MIN_SIZE_MIB): number {
   const match = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)?$/.exec(text)
   const unit = { Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, k: 1e3, M: 1e6, G: 1e9 }[match?.[2] ?? ''] ?? 1
   const bytes = Math.floor(Number(match?.[1]) * unit)
-  if (match === null || !Number.isSafeInteger(bytes) || bytes < MIN_SIZE_BYTES) throw new StenoError('usage.invalid', `${flag} must be a size of at least 16Mi such as 512Mi, not ${JSON.stringify(text)}`)
+  if (match === null || !Number.isSafeInteger(bytes) || bytes < leastMib * 1024 ** 2) throw new StenoError('usage.invalid', `${flag} must be a size of at least ${leastMib}Mi such as 512Mi, not ${JSON.stringify(text)}`)
   return bytes
 }

@@ -12,7 +12,7 @@ import { readKey } from '../recorder/keyed-hash.ts'
 import { mountPolicies } from '../recorder/mounted-policies.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
-import { addressFlag, sizeFlag } from './flag.ts'
+import { addressFlag, durationFlag, MIN_SPOOL_MIB, sizeFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { sinkOf } from './sink-flag.ts'
 import { withTerminationLog } from './termination-log.ts'
@@ -31,6 +31,7 @@ export interface UpOptions {
   readonly onFailure: string
   readonly spoolMax: string
   readonly linger: string
+  readonly offPodWait?: string
   readonly serverName?: string
   readonly keyFile?: string
   readonly keyMayBeAbsent?: boolean
@@ -46,6 +47,7 @@ export interface UpOptions {
 }
 
 const MAX_LINGER_S = 3600
+const MAX_WAIT_MS = 24 * 3_600_000
 
 /** Records until the signal; then drains. */
 export async function runUp(options: UpOptions, io: CliIo): Promise<ExitCode> {
@@ -67,9 +69,10 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     admin: addressFlag('--admin', options.admin),
     serverName: options.serverName ?? upstream.host,
     spoolDirectory: resolve(options.spool ?? (sink.type === 'directory' ? join(sink.path, '.spool') : './spool')),
-    spoolMaxBytes: sizeFlag('--spool-max', options.spoolMax),
+    spoolMaxBytes: sizeFlag('--spool-max', options.spoolMax, MIN_SPOOL_MIB),
     sink,
     lingerMs: parseLinger(options.linger),
+    offPodWaitMs: options.offPodWait === undefined ? undefined : waitFlag(options.offPodWait),
     durability: oneOf('--durability', options.durability, ['local', 'off-pod'] as const),
     onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
     key: readKey(keyFileOf(options, log)),
@@ -120,6 +123,12 @@ function parseUpstream(text: string): URL {
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new StenoError('usage.invalid', `--upstream must be an http or https URL such as http://127.0.0.1:3001/mcp, not ${JSON.stringify(text)}`)
   if (url.username !== '' || url.password !== '') throw new StenoError('usage.invalid', '--upstream must not carry a user name or password')
   return url
+}
+
+function waitFlag(text: string): number {
+  const ms = durationFlag('--off-pod-wait', text)
+  if (ms < 1 || ms > MAX_WAIT_MS) throw new StenoError('usage.invalid', `--off-pod-wait must be from 1ms to 24h, not ${JSON.stringify(text)}`)
+  return ms
 }
 
 function parseLinger(text: string): number {

@@ -54,7 +54,8 @@ const REGION = { pattern: /^[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}$/, says: 'must be th
 
 /** Below these the recorder does not run well. */
 const MIN_MEMORY_MIB = 96
-const MIN_SPOOL_MIB = 16
+const MIN_SPOOL_MIB = 64
+const MIN_ARCHIVE_MIB = 16
 
 /** @param document as parsed from JSON or YAML */
 export function parseSettings(document: unknown, version: string): ParsedSettings {
@@ -88,7 +89,7 @@ function readSink(read: Reader, value: unknown): DefaultSink | undefined {
   }
   if (sink['emptyDir'] !== undefined) {
     const volume = read.object(sink['emptyDir'], 'sink.emptyDir', ['sizeMib'])
-    const sizeMib = volume && whole(read, volume['sizeMib'] ?? 512, 'sink.emptyDir.sizeMib', MIN_SPOOL_MIB)
+    const sizeMib = volume && whole(read, volume['sizeMib'] ?? 512, 'sink.emptyDir.sizeMib', MIN_ARCHIVE_MIB)
     return sizeMib === undefined ? undefined : { emptyDir: { sizeMib } }
   }
   const firehose = read.object(sink['firehose'], 'sink.firehose', ['stream', 'region'])

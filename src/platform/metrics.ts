@@ -25,7 +25,7 @@ export interface RecorderMetrics {
   shipAck(seconds: number): void
   operation(sample: OperationSample): void
   /** Values that are read when someone asks. */
-  observe(gauges: { readonly spoolBytes: () => number; readonly unshippedSeconds: () => number }): void
+  observe(gauges: { readonly spoolBytes: () => number; readonly unshippedSeconds: () => number; readonly recording: () => boolean }): void
   /** The same, of a recorder that goes by policies. */
   observePolicies(read: { readonly files: () => Readonly<Record<string, number>>; readonly inForce: () => { readonly name: string; readonly hash: string } }): void
   text(): Promise<string>
@@ -97,6 +97,7 @@ export function createRecorderMetrics(): RecorderMetrics {
     operation: ({ method, tool, errorType, seconds }) => operation(methodLabel(method), toolLabel(tool), errorTypeLabel(errorType)).observe(seconds),
     observe: read => {
       gauge('steno_spool_bytes', 'Bytes in the spool that the sink has not accepted.', read.spoolBytes)
+      gauge('steno_recording', 'Whether frames are taken: 0 while recording is impossible, and calls are refused or pass unrecorded.', () => (read.recording() ? 1 : 0))
       gauge('steno_unshipped_seconds', 'Age of the oldest frame that the sink has not accepted.', read.unshippedSeconds)
     },
     observePolicies: read => {

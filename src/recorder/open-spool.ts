@@ -30,6 +30,8 @@ export interface OpenSpoolOptions {
   /** Longest wait of a frame for others to share its segment; with OffPod nothing waits. */
   readonly lingerMs: number
   readonly durability: Durability
+  /** Longest wait for the sink with OffPod, then `sink.late`; 30 s when absent. */
+  readonly offPodWaitMs?: number | undefined
   readonly clock: Clock
   readonly log: Log
   readonly fs?: SpoolFs | undefined
@@ -73,6 +75,8 @@ export interface OpenedSpool {
 
 /** How long a start waits for the shipper to make room in a spool that is full of what earlier writers left. */
 const ROOM_WAIT_MS = 10_000
+/** Clients commonly give up after 60 s. */
+const OFF_POD_WAIT_MS = 30_000
 
 /** Rejects with a StenoError of the spool, or with the signal's reason when that was quicker; then it holds nothing. */
 export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool> {
@@ -94,7 +98,11 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
     }
     /** Of this writer, what is in the archive or known to be lost: up to here nothing is news. */
     let knownUpTo = -1
-    const gate = options.durability === 'off-pod' ? createOffPodGate() : undefined
+    const gate = options.durability !== 'off-pod' ? undefined : createOffPodGate({
+      limitMs: options.offPodWaitMs ?? OFF_POD_WAIT_MS,
+      onLate: ({ code, message }) => log.error('calls wait no longer for the sink, until it accepts something', { code, reason: message }),
+      monotonic: clock.monotonic,
+    })
 
     const spoolLog = createSpoolLog({
       directory,

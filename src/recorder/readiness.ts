@@ -20,13 +20,17 @@ export interface ReadinessFacts {
   readonly onFailure: OnFailure
 }
 
-/** With `allow` a recorder that cannot record still serves: it is ready, and says what that is worth. So is one whose sink is down, or whose policy cannot be read. */
-export function readiness(state: RecorderState, { spool, sink, policy, onFailure }: ReadinessFacts): Readiness {
+/**
+ * With `allow` a recorder that cannot record still serves: it is ready, and says what that is worth. So is one whose sink is down, also when that has
+ * filled the spool and `block` refuses: all pods before that sink are in the same state, and one that is taken out of its Service can tell clients nothing.
+ * A disk that is full or fails by itself is this pod's alone: it is not ready, so that calls go to pods that can record.
+ */
+export function readiness(state: RecorderState, { spool, sink, onFailure }: ReadinessFacts): Readiness {
   if (state !== 'serving') return { ready: false, reason: state }
-  if (spool.state !== 'open') {
-    const reason = spool.error?.message ?? `the spool is ${spool.state}`
-    return onFailure === 'allow' ? { ready: true, reason: `degraded: not recording: ${reason}` } : { ready: false, reason }
-  }
-  const degraded = [...(sink === undefined ? [] : [`not shipping: ${sink.message} (${sink.code})`]), ...(policy === undefined ? [] : [policy])]
-  return degraded.length === 0 ? { ready: true } : { ready: true, reason: `degraded: ${degraded.join('; ')}` }
+  const shipping = sink === undefined ? undefined : `not shipping: ${sink.message} (${sink.code})`
+  if (spool.state === 'open') return shipping === undefined ? { ready: true } : { ready: true, reason: `degraded: ${shipping}` }
+  const reason = spool.error?.message ?? `the spool is ${spool.state}`
+  if (onFailure === 'allow') return { ready: true, reason: `degraded: not recording: ${reason}` }
+  if (spool.error?.code === 'spool.full' && shipping !== undefined) return { ready: true, reason: `degraded: refusing calls: ${reason}; ${shipping}` }
+  return { ready: false, reason }
 }

@@ -66,6 +66,8 @@ export interface RecorderOptions extends Door {
   readonly sink: SinkConfig
   readonly lingerMs: number
   readonly durability: Durability
+  /** Longest wait for the sink with OffPod, then what `onFailure` says; 30 s when absent. */
+  readonly offPodWaitMs?: number | undefined
   /** Without policies; they say it otherwise. */
   readonly onFailure: OnFailure
   /** Of the pod that it records. */
@@ -112,6 +114,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     sink: options.sink,
     lingerMs: options.lingerMs,
     durability: options.durability,
+    offPodWaitMs: options.offPodWaitMs,
     clock,
     log,
     fs: options.spoolFs,
@@ -134,6 +137,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
   opened.listen(health.listener)
   metrics.observe({
     spoolBytes: () => spool.unshippedBytes,
+    recording: () => health.state === 'open',
     unshippedSeconds: () => (spool.oldestUnshippedMs === undefined ? 0 : Math.max(0, clock.now() - spool.oldestUnshippedMs) / 1000),
   })
   for (const content of openingFrames({ ...opened, version: options.version, host: hostname(), pid: process.pid, place: placeOf(options) })) journal.append(content)

@@ -18,8 +18,8 @@ export interface AwsFailure {
   readonly credentials: boolean
 }
 
-/** A stream is never full. */
-export type SinkErrorCode = Exclude<ErrorCode & `sink.${string}`, 'sink.full'>
+/** What one attempt may come to: a stream is never full, and late is only who waits for it. */
+export type SinkErrorCode = Exclude<ErrorCode & `sink.${string}`, 'sink.full' | 'sink.late'>
 
 const CODES: Readonly<Record<string, SinkErrorCode>> = {
   ServiceUnavailableException: 'sink.throttled',

@@ -323,7 +323,7 @@ describe('recorder from start to end', () => {
       ['an upstream that is no URL', ['--upstream', 'mcp', '--archive', 'x'], 2, /http:\/\/127\.0\.0\.1:3001\/mcp/],
       ['an upstream with a password', ['--upstream', 'http://a:secret@127.0.0.1:1', '--archive', 'x'], 2, /must not carry/],
       ['an unknown failure policy', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--on-failure', 'ignore'], 2, /block, allow/],
-      ['a spool that is too small', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--spool-max', '1Mi'], 2, /at least 16Mi/],
+      ['a spool that is too small', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--spool-max', '1Mi'], 2, /at least 64Mi/],
       ['a listen address without port', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--listen', 'localhost'], 2, /HOST:PORT/],
       ['a key file without end', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--key-file', '/dev/urandom'], 2, /plain file/],
       ['a key file that is not there', ['--upstream', 'http://127.0.0.1:1', '--archive', 'x', '--key-file', 'none'], 2, /head -c 32/],

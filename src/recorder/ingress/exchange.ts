@@ -261,7 +261,7 @@ export class Exchange {
     this.#deps.journal.commit(error => {
       if (this.#over) return
       if ((error !== undefined || this.#record.missing) && this.#record.onFailure === 'block') {
-        this.#recordingFailed()
+        this.#recordingFailed(error?.code === 'sink.late' ? 'sink' : 'recording')
         return
       }
       this.#owed.releasedTo(mark)
@@ -275,8 +275,8 @@ export class Exchange {
     if (this.#record.end(outcome, reason, response)) this.#deps.observed.ended(outcome)
   }
 
-  #recordingFailed(): void {
-    this.#deps.observed.blocked('recording')
+  #recordingFailed(why: 'recording' | 'sink'): void {
+    this.#deps.observed.blocked(why)
     this.#leave('error', 'recording-impossible')
     this.#giveUp('recording-impossible')
   }

@@ -19,7 +19,7 @@ describe('createRecorderMetrics()', () => {
   it('reads gauges when someone asks', async () => {
     const metrics = createRecorderMetrics()
     let bytes = 1
-    metrics.observe({ spoolBytes: () => bytes, unshippedSeconds: () => 2.5 })
+    metrics.observe({ spoolBytes: () => bytes, unshippedSeconds: () => 2.5, recording: () => false })
     bytes = 4096
     const text = await metrics.text()
     expect(text).to.include('steno_spool_bytes 4096')
@@ -51,7 +51,7 @@ describe('createRecorderMetrics()', () => {
     metrics.shipBytes(100)
     metrics.shipAck(0.01)
     metrics.operation({ method: 'tools/call', tool: 'a "quoted"\nname\\', errorType: 'tool_error', seconds: 0.1 })
-    metrics.observe({ spoolBytes: () => 0, unshippedSeconds: () => 0 })
+    metrics.observe({ spoolBytes: () => 0, unshippedSeconds: () => 0, recording: () => true })
     const findings = promtoolFindings(await metrics.text())
     if (findings === undefined) {
       if (process.env['CI'] === 'true') throw new Error('promtool is missing: install the Debian package prometheus')

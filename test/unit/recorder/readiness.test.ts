@@ -21,4 +21,11 @@ describe('readiness()', () => {
     const sink = { code: 'sink.missing', message: 'there is no such stream' }
     expect(readiness('serving', { spool: open, sink, onFailure: 'block' })).to.deep.equal({ ready: true, reason: 'degraded: not shipping: there is no such stream (sink.missing)' })
   })
+
+  it('is given, and says so, when a sink that is down has filled the spool: clients get the refusal, which explains itself', () => {
+    const sink = { code: 'sink.io', message: 'no usable answer' }
+    expect(readiness('serving', { spool: full, sink, onFailure: 'block' })).to.deep.equal({ ready: true, reason: 'degraded: refusing calls: no room is left; not shipping: no usable answer (sink.io)' })
+    const failing = { state: 'failed', error: new StenoError('spool.io', 'the disk fails') } as const
+    expect(readiness('serving', { spool: failing, sink, onFailure: 'block' })).to.deep.equal({ ready: false, reason: 'the disk fails' })
+  })
 })

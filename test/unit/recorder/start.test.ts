@@ -29,13 +29,13 @@ describe('steno up, when it starts', () => {
     io = { stdin: new PassThrough(), stdout: new PassThrough(), stderr, env: {}, signal: stop.signal }
   })
   afterEach(() => folder.remove())
-  const options = (more: Partial<UpOptions> = {}): UpOptions => ({ upstream: 'http://127.0.0.1:1/mcp', archive: folder.archive, spool: folder.spool, listen: '127.0.0.1:0', admin: '127.0.0.1:0', onFailure: 'block', spoolMax: '16Mi', linger: '5', durability: 'local', ...more })
+  const options = (more: Partial<UpOptions> = {}): UpOptions => ({ upstream: 'http://127.0.0.1:1/mcp', archive: folder.archive, spool: folder.spool, listen: '127.0.0.1:0', admin: '127.0.0.1:0', onFailure: 'block', spoolMax: '64Mi', linger: '5', durability: 'local', ...more })
 
   it('ends at once and with 0 when it is asked to while it waits for room in a full spool', async () => {
     await writeFile(folder.archive, 'in the way')
-    const before = await openTestSpool(folder, { maxBytes: 16 * MIB, fileBytes: MIB })
+    const before = await openTestSpool(folder, { maxBytes: 64 * MIB, fileBytes: MIB })
     while (before.spool.state === 'open') {
-      before.add({ body: 'x'.repeat(50_000) })
+      before.add({ body: 'x'.repeat(200_000) })
       await before.commit()
     }
     await before.stop(0)
