@@ -123,7 +123,7 @@ describe('the chart', function () {
     const folder = await mkdtemp(join(tmpdir(), 'chart-'))
     try {
       for (const values of VALUES) {
-        const config = objectsOf(render(helm, values)).find(each => each['kind'] === 'ConfigMap')
+        const config = objectsOf(render(helm, values)).find(each => each['kind'] === 'ConfigMap' && nameOf(each) === 'steno-injector')
         await writeFile(join(folder, 'config.yaml'), textAt(config?.['data'], 'config.yaml') ?? '')
         await writeFile(join(folder, 'pod.yaml'), dump({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'server' }, spec: { containers: [{ name: 'server', image: 'x', ports: [{ name: 'mcp', containerPort: 8080 }] }] } }))
         await writeFile(join(folder, 'policy.yaml'), dump({ apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', metadata: { name: 'tools', namespace: 'default' }, spec: { selector: {} } }))
@@ -138,7 +138,7 @@ describe('the chart', function () {
 
   it('has alerts that Prometheus reads', async function () {
     const rules = objectsOf(render(helm, 'cert-manager-values.yaml')).filter(each => each['kind'] === 'PrometheusRule')
-    expect(rules.map(nameOf)).to.have.members(['steno-injector', 'steno-operator'])
+    expect(rules.map(nameOf)).to.have.members(['steno-injector', 'steno-operator', 'steno-recorder'])
     const folder = await mkdtemp(join(tmpdir(), 'chart-'))
     try {
       await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')) }))
