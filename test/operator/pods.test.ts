@@ -85,7 +85,7 @@ describe('operator and pods, on a real API server', function () {
     expect(await Promise.all([sees('auditors', 'others'), sees('auditors', ''), sees('developers', 'tools'), sees('auditors', 'tools', 'delete'), sees('auditors', 'tools', 'get', ''), may('auditors', 'view', 'get', 'a', '')])).to.deep.equal([false, false, false, false, false, false])
     await policies.put('view', 'tools', { selector: {}, access: { connect: [{ group: 'developers' }] } })
     await until(async () => !(await sees('auditors', 'tools')))
-    expect(await found(server.client, path('view', 'roles', 'steno-view-tools'))).to.equal(undefined)
+    await until(async () => (await found(server.client, path('view', 'roles', 'steno-view-tools'))) === undefined)
     expect(await policies.says('view', 'tools', 'AccessReady', 'Granted')).to.equal('1 subjects may reach the recorded pods of this policy.')
   })
 
