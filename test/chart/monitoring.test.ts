@@ -45,7 +45,7 @@ function metricsIn(query: string): string[] {
 /** All that the programs give, parts of histograms included. */
 async function knownMetrics(): Promise<ReadonlySet<string>> {
   const [recorder, injector, operator] = [createRecorderMetrics(), createWebhookMetrics(), createOperatorMetrics()]
-  recorder.observe({ spoolBytes: () => 0, unshippedSeconds: () => 0 })
+  recorder.observe({ spoolBytes: () => 0, unshippedSeconds: () => 0, recording: () => true })
   injector.observe({ certificateNotAfterMs: () => 0, nowMs: () => 0, blindMs: () => ({}) })
   operator.observe({ queues: () => [], leading: () => true, blindMs: () => ({}), pods: () => new Map() })
   const texts = await Promise.all([recorder, injector, operator].map(async each => await each.text()))
