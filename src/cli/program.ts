@@ -3,10 +3,11 @@
  * and `list` loads no HTTP client.
  */
 
-import { Command, CommanderError, Option } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 
 import { LOG_LEVELS } from '../platform/log.ts'
 import { QUERY_KINDS } from '../record/query.ts'
+import { addExamples } from './examples.ts'
 import type { DoctorAwsOptions } from './doctor/aws.ts'
 import { reportFailure } from './failure.ts'
 import { programName } from './io.ts'
@@ -31,6 +32,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<ExitCo
   let code: ExitCode = 0
   const program = createProgram(io, result => (code = result))
   try {
+    const [first, ...words] = argv
+    if (first === COMPLETE) return await (await import('./completion/complete.ts')).runComplete(program, words, io)
     await program.parseAsync(argv, { from: 'user' })
     return code
   } catch (error) {
@@ -40,7 +43,13 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<ExitCo
   }
 }
 
-function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
+const SHELLS = ['bash', 'zsh', 'fish']
+
+/** What shells and kubectl ask for what may come next; no command, since the words that follow may look like options. */
+const COMPLETE = '__complete'
+
+/** The definition of the whole command line. @param done gets the exit code of a command that ran */
+export function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
   const name = programName(io)
   const program = new Command(name)
     .description('Records the sessions of MCP servers, and reads, replays and verifies the recordings.')
@@ -62,6 +71,8 @@ function createProgram(io: CliIo, done: (code: ExitCode) => void): Command {
   addProof(program, io, done)
   addCluster(program, io, done)
   addDoctor(program, io, done)
+  addCompletion(program, io, done)
+  addExamples(program)
   program.showHelpAfterError(`run '${name} --help' for help`)
   for (const command of program.commands) command.showHelpAfterError(`run '${name} ${command.name()} --help' for help`)
   return program
@@ -202,6 +213,14 @@ function addDoctor(program: Command, io: CliIo, done: Done): void {
     .option('--skip <id...>', 'checks to leave out, by name')
     .action(async (options: DoctorAwsOptions) => done(await (await import('./doctor/aws.ts')).runDoctorAws(options, io)))
   for (const command of doctor.commands) command.showHelpAfterError(`run '${program.name()} doctor ${command.name()} --help' for help`)
+}
+
+function addCompletion(program: Command, io: CliIo, done: Done): void {
+  program
+    .command('completion')
+    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .description('print what a shell needs to complete commands, flags and values')
+    .action(async (shell: string) => done(await (await import('./completion/scripts.ts')).runCompletion(shell, io)))
 }
 
 function withSourceFlags(command: Command): Command {
