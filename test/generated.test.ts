@@ -4,7 +4,11 @@ import { join } from 'node:path'
 import { constants, gunzipSync } from 'node:zlib'
 
 import { expect } from 'chai'
+import { load } from 'js-yaml'
 
+import { POLICY_EXAMPLES } from '../hack/docs/policy-examples.ts'
+import { references } from '../hack/docs/references.ts'
+import { parsePolicy } from '../src/policy/parse-policy.ts'
 import { makeRecordings } from './support/make-recordings.ts'
 
 const KEPT = new URL('recordings/', import.meta.url).pathname
@@ -28,4 +32,18 @@ describe('generated files', () => {
       await rm(fresh, { recursive: true, force: true })
     }
   })
+
+  for (const name of ['cli.md', 'metrics.md', 'policy.md']) {
+    it(`docs/${name} is what npm run docs makes`, async function () {
+      this.timeout(10_000)
+      expect(await readFile(new URL(`../docs/${name}`, import.meta.url), 'utf8'), 'run npm run docs').to.equal((await references())[name])
+    })
+  }
+
+  for (const [field, example] of Object.entries(POLICY_EXAMPLES)) {
+    it(`the example of ${field} in docs/policy.md is a policy`, () => {
+      const spec: unknown = load(`selector: {}\n${example}`, { json: true })
+      expect(parsePolicy({ apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', metadata: { name: 'tools', namespace: 'team-a' }, spec })).to.have.property('policy')
+    })
+  }
 })

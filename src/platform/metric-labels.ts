@@ -3,14 +3,14 @@
 const MAX_LABEL_LENGTH = 128
 
 /** Requests of MCP, all revisions. */
-const METHODS: ReadonlySet<string> = new Set([
+export const METHODS: ReadonlySet<string> = new Set([
   'completion/complete', 'elicitation/create', 'initialize', 'logging/setLevel', 'ping', 'prompts/get', 'prompts/list', 'resources/list', 'resources/read',
   'resources/subscribe', 'resources/templates/list', 'resources/unsubscribe', 'roots/list', 'sampling/createMessage', 'server/discover', 'subscriptions/listen',
   'tasks/cancel', 'tasks/get', 'tasks/list', 'tasks/result', 'tasks/update', 'tools/call', 'tools/list',
 ])
 
 /** `tool_error` is OpenTelemetry's word for a result with `isError`; the rest are the JSON-RPC codes that MCP gives a meaning. */
-const ERROR_TYPES: ReadonlySet<string> = new Set([
+export const ERROR_TYPES: ReadonlySet<string> = new Set([
   'tool_error', '-32700', '-32600', '-32601', '-32602', '-32603', '-32000', '-32001', '-32002', '-32020', '-32021', '-32022', '-32042',
   // The recorder's own: it cannot record, it cannot reach the server.
   '-31001', '-31002',
