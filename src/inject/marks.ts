@@ -73,6 +73,8 @@ export type InjectedMark = Pick<Injected, 'renamed' | 'configHash' | 'capture'> 
 
 /** @returns undefined when the text is not ours */
 export function parseInjected(text: string): InjectedMark | undefined {
+  // Most pods carry none, and an error costs more than the rest of the decision.
+  if (text === '') return undefined
   let value: unknown
   try {
     value = JSON.parse(text)

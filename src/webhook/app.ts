@@ -1,6 +1,5 @@
 /** The routes of the webhook. Bad content is answered in the review or with 4xx; what we cannot decide in time is 503, so that failurePolicy decides. */
 
-import { setTimeout as wait } from 'node:timers/promises'
 import express from 'express'
 import type { Express, NextFunction, Request, Response } from 'express'
 
@@ -86,23 +85,21 @@ function deadlineMs(text: unknown): number {
   return Math.min(ms, 30_000) * OF_TIMEOUT
 }
 
+/** The timer is cleared, not aborted: an abort makes an error with its stack for every review. */
 async function inTime<T>(run: (signal: AbortSignal) => Promise<T>, ms: number): Promise<{ readonly answer: T } | { readonly error: unknown }> {
   const over = new AbortController()
-  const done = new AbortController()
-  const late = wait(ms, undefined, { signal: done.signal }).then(
-    () => {
-      over.abort(new Error(`not within ${ms} ms`))
-      return { error: over.signal.reason as unknown }
-    },
-    () => ({ error: undefined }),
-  )
+  const late = Promise.withResolvers<{ readonly error: unknown }>()
+  const timer = setTimeout(() => {
+    over.abort(new Error(`not within ${ms} ms`))
+    late.resolve({ error: over.signal.reason as unknown })
+  }, ms)
   const result = run(over.signal).then(
     answer => ({ answer }),
     (error: unknown) => ({ error }),
   )
   try {
-    return await Promise.race([result, late])
+    return await Promise.race([result, late.promise])
   } finally {
-    done.abort()
+    clearTimeout(timer)
   }
 }

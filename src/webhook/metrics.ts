@@ -16,7 +16,7 @@ export interface WebhookMetrics {
   readonly contentType: string
 }
 
-const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
 
 export function createWebhookMetrics(): WebhookMetrics {
   const { Registry, Counter, Gauge, Histogram } = loadPromClient()
