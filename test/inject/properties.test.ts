@@ -128,6 +128,8 @@ describe('decide(), whatever the pod', () => {
           const users = objectsAt(after['spec'], list).filter(each => !String(each['name']).startsWith('steno-'))
           expect(blurred(users)).to.deep.equal(blurred(objectsAt(input.pod['spec'], list)))
         }
+        // The one that kubectl takes when none is named.
+        expect(objectsAt(after['spec'], 'containers')[0]?.['name']).to.equal(objectsAt(input.pod['spec'], 'containers')[0]?.['name'])
         expect(objectAt(after, 'spec')['unheardOf']).to.deep.equal(objectAt(input.pod, 'spec')['unheardOf'])
         expect(objectAt(after['metadata'], 'annotations')).to.include(objectAt(input.pod['metadata'], 'annotations'))
         expect(objectAt(after['metadata'], 'labels')).to.include(objectAt(input.pod['metadata'], 'labels'))

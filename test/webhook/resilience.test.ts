@@ -345,26 +345,35 @@ describe('the injector, when things go wrong', function () {
     }
   })
 
-  it('refuses a pod whose recorder another webhook has taken out or bent', async () => {
+  it('refuses a pod whose recorder another webhook has taken out, starved, replaced or bent', async () => {
     await createNamespace(server.client, 'bent', strict)
     await addPolicy('bent')
     const authority = createAuthority()
     const webhook = await startWebhookFor(server.cluster, { authority })
+    const deeds: readonly (readonly [op: (recorder: string) => JsonObject, says: RegExp])[] = [
+      [recorder => ({ op: 'replace', path: `${recorder}/args`, value: ['--version'] }), /Another webhook changed the recorder after it was put in, at \/spec\/initContainers\/0\/args/],
+      [recorder => ({ op: 'replace', path: `${recorder}/resources`, value: { requests: { memory: '8Mi' }, limits: { memory: '8Mi' } } }), /changed the recorder after it was put in, at \/spec\/initContainers\/0\/resources/],
+      [recorder => ({ op: 'replace', path: `${recorder}/image`, value: 'example/nothing:1' }), /changed the recorder after it was put in, at \/spec\/initContainers\/0\/image/],
+      [recorder => ({ op: 'add', path: `${recorder}/env/-`, value: { name: 'NODE_OPTIONS', value: '--require=/tmp/x.js' } }), /changed the recorder after it was put in, at \/spec\/initContainers\/0\/env/],
+      [recorder => ({ op: 'remove', path: recorder }), /Another webhook changed the recorder|The pod has no recorder/],
+      [() => ({ op: 'remove', path: '/metadata/annotations/steno.dev~1injected' }), /demands recording/],
+    ]
+    let deed = deeds[0]
     const vandal = await foreignInjector(authority, made => {
       const at = objectsAt(made['spec'], 'initContainers').findIndex(each => each['name'] === 'steno-recorder')
-      return at < 0 ? [] : [{ op: 'replace', path: `/spec/initContainers/${at}/args`, value: ['--version'] }]
+      return at < 0 || deed === undefined ? [] : [deed[0](`/spec/initContainers/${at}`)]
     })
     try {
       await webhook.synced
       await installWebhooks(server.client, webhook)
       await until(async () => await comesOutRecorded('bent'))
       await putConfiguration(server.client, 'mutatingwebhookconfigurations', { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'MutatingWebhookConfiguration', metadata: { name: 'z-vandal' }, webhooks: [{ ...vandal.webhook, reinvocationPolicy: 'IfNeeded' }] })
-      let refusal: unknown
-      await until(async () => {
-        refusal = await create('bent').catch((error: unknown) => error)
-        return refusal instanceof KubeError
-      })
-      expect(refusal).to.have.property('message').that.matches(/demands recording\. Another webhook changed the recorder after it was put in, at \/spec\/initContainers\/0\/args/)
+      await until(async () => !(await comesOutRecorded('bent')))
+      for (deed of deeds) {
+        const refusal = await create('bent').catch((error: unknown) => error)
+        expect(refusal).to.be.instanceOf(KubeError).with.property('message').that.matches(/demands recording\. /)
+        expect(refusal).to.have.property('message').that.matches(deed[1])
+      }
       await server.client.request('/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/z-vandal', { method: 'DELETE' })
     } finally {
       await vandal.close()
