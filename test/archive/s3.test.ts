@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 
 import { expect } from 'chai'
 
@@ -172,18 +170,5 @@ describe('catalog of an archive in S3', () => {
     const { code, err } = await list()
     expect(code).to.equal(1)
     expect(err).to.include('archive.io').and.include('credentials').and.not.include('wrong')
-  })
-})
-
-describe('object that Firehose wrote', () => {
-  it('holds the same lines for zcat and for Python', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'steno-zcat-'))
-    const file = join(folder, 'object.jsonl.gz')
-    await writeFile(file, Buffer.concat([FIRST, SECOND]))
-    const zcat = (await promisify(execFile)('zcat', [file])).stdout
-    const python = (await promisify(execFile)('python3', ['-c', 'import gzip, sys; sys.stdout.buffer.write(gzip.open(sys.argv[1]).read())', file])).stdout
-    await rm(folder, { recursive: true })
-    expect(zcat.split('\n').filter(line => line.startsWith('{"writer":'))).to.deep.equal(LINES)
-    expect(python).to.equal(zcat)
   })
 })

@@ -33,6 +33,8 @@ export function createBucket(): Bucket {
   }
   const put: Bucket['put'] = (key, bytes, modifiedMs) => add(key, { bytes: Buffer.from(bytes), modifiedMs, marker: false })
 
+  const mark: Bucket['mark'] = (key, modifiedMs) => add(key, { bytes: Buffer.alloc(0), modifiedMs, marker: true })
+
   const list = (res: ServerResponse, url: URL): void => {
     const asked = (name: string): string => url.searchParams.get(name) ?? ''
     const most = Number(asked('max-keys') || 1000)
@@ -80,12 +82,16 @@ export function createBucket(): Bucket {
   return {
     keys,
     put,
-    mark: (key, modifiedMs) => add(key, { bytes: Buffer.alloc(0), modifiedMs, marker: true }),
+    mark,
     answer: (req, res, url, key, body, nowMs) => {
       if (key === '' && settings.answer(req, res, url, body)) return
       if (req.method === 'HEAD' && key === '') return void res.writeHead(200, { 'x-amz-bucket-region': REGION }).end()
       if (req.method === 'GET' && key === '') return list(res, url)
       if (req.method === 'GET') return get(req, res, url, key)
+      if (req.method === 'DELETE' && key !== '' && !url.searchParams.has('versionId')) {
+        mark(key, nowMs)
+        return void res.writeHead(204).end()
+      }
       if (req.method !== 'PUT' || key === '') return fail(res, 405, 'MethodNotAllowed')
       put(key, body, nowMs)
       res.writeHead(200).end()
