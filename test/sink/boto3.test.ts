@@ -53,8 +53,11 @@ for (const { name, start } of SERVICES) {
   describe(`boto3, on ${name}`, () => {
     it('finds records taken, versions listed in order, ranges read and roles given as AWS documents it', async function () {
       const service = await start(this)
-      const found = await drive(this, service.endpoint).finally(async () => await service.close())
-      expect(found).to.deep.equal({ ...DOCUMENTED, ...DIFFERENT[name] })
+      try {
+        expect(await drive(this, service.endpoint)).to.deep.equal({ ...DOCUMENTED, ...DIFFERENT[name] })
+      } finally {
+        await service.close()
+      }
     })
   })
 }
@@ -63,9 +66,9 @@ describe('boto3, on the double that fails', () => {
   it('is told which records of a call were not accepted, in an answer with status 200', async function () {
     const aws = await startAwsDouble()
     aws.fault = ({ number }) => (number === 0 ? { type: 'partial', fails: index => index === 1 } : undefined)
-    const found = await drive(this, aws.endpoint).finally(async () => await aws.close())
-    expect(found['put']).to.deep.equal({ failed: 1, records: ['id', 'ServiceUnavailableException', 'id'] })
+    expect((await drive(this, aws.endpoint))['put']).to.deep.equal({ failed: 1, records: ['id', 'ServiceUnavailableException', 'id'] })
     // It repeats nothing by itself.
     expect(aws.calls.map(({ records }) => records.length)).to.deep.equal([3, 1])
+    await aws.close()
   })
 })
