@@ -24,7 +24,7 @@ node=steno-node
 kubeconfig=$state/admin.kubeconfig
 # Paths that some parts do not let be chosen.
 fixed=(/var/lib/cni /var/lib/kubelet /var/log/containers)
-parts=(etcd containerd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet)
+parts=(etcd containerd kube-apiserver kube-controller-manager kube-scheduler kube-proxy network-policies kubelet)
 
 die() { echo "$*" >&2; exit 1; }
 kubectl() { "$(cat "$run/bin")/kubectl" --kubeconfig "$kubeconfig" "$@"; }
@@ -47,7 +47,7 @@ need() {
 part() {
   local name=$1
   shift
-  setsid nice -n 5 "$@" >"$state/log/$name" 2>&1 </dev/null &
+  setsid nice -n 8 "$@" >"$state/log/$name" 2>&1 </dev/null &
   echo "$!" >"$run/$name.pid"
 }
 
@@ -247,6 +247,7 @@ up() {
     --cluster-signing-cert-file="$state/pki/ca.crt" --cluster-signing-key-file="$state/pki/ca.key" --use-service-account-credentials --leader-elect=false --cert-dir="$state/pki/controller" --node-monitor-grace-period=20s
   part kube-scheduler "$bin/kube-scheduler" --kubeconfig="$state/scheduler.kubeconfig" --bind-address="$address" --leader-elect=false --cert-dir="$state/pki/scheduler"
   part kube-proxy "$bin/kube-proxy" --config="$state/proxy.yaml"
+  part network-policies "$here/../../node_modules/.bin/node" --disable-warning=ExperimentalWarning "$here/network-policies.ts" "$bin/kubectl" "$kubeconfig"
   until_ containerd 30 ctr version
   pause_image
   start_kubelet
@@ -269,7 +270,7 @@ down() {
       timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io containers delete "$each" >/dev/null 2>&1 || true
     done
   fi
-  for name in kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do end "$name"; done
+  for name in network-policies kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do end "$name"; done
   # What containerd leaves behind names its socket on the command line.
   for pid in $(pgrep -f "^/usr/bin/containerd-shim.* -address $run/containerd.sock" || true); do kill -KILL "$pid" 2>/dev/null || true; done
   for each in $(awk -v run="$run/" -v state="$state/" 'index($2, run) == 1 || index($2, state) == 1 { print $2 }' /proc/self/mounts | sort -r); do umount --lazy "$each" 2>/dev/null || true; done

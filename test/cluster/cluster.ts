@@ -34,7 +34,7 @@ async function kubectlProgram(): Promise<string> {
 
 /** Rejects with what it said when it fails. */
 export async function kubectl(args: readonly string[], input?: string): Promise<string> {
-  const running = run(await kubectlProgram(), args, { maxBuffer: MAX_OUTPUT, timeout: 2 * WITHIN_MS })
+  const running = run(await kubectlProgram(), args, { maxBuffer: MAX_OUTPUT, timeout: 5 * WITHIN_MS })
   running.child.stdin?.end(input ?? '')
   return (await running).stdout
 }
@@ -159,7 +159,7 @@ export function policy(ns: string, spec: JsonObject = {}, name = 'tools'): JsonO
 }
 
 export async function rolledOut(ns: string, name = 'server'): Promise<void> {
-  await kubectl(['rollout', 'status', `deployment/${name}`, '-n', ns, '--timeout=90s'])
+  await kubectl(['rollout', 'status', `deployment/${name}`, '-n', ns, '--timeout=120s'])
 }
 
 /** Where the Service answers on this machine: a node, or a machine with a route to it. */

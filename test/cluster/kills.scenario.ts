@@ -1,0 +1,109 @@
+/** Whatever dies while calls are made: every answer that a client got is in the bucket, once. */
+
+import { expect } from 'chai'
+import { setTimeout as wait } from 'node:timers/promises'
+
+import { steno } from '../support/cli.ts'
+import { BUCKET, STATIC_KEYS } from '../support/aws/double.ts'
+import { setAwsEnvironment } from '../support/aws/environment.ts'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { clusterAws } from './aws.ts'
+import type { ClusterAws } from './aws.ts'
+import { steadyClient } from './client.ts'
+import type { SteadyClient } from './client.ts'
+import { apply, install, killContainer, kubectl, nameOf, namespace, needCluster, node, pods, policy, rolledOut, server, until, urlOf } from './cluster.ts'
+import type { Namespace } from './cluster.ts'
+
+const SINK_DOWN_S = 30
+const KUBELET_DOWN_S = 10
+const SHIPPED_WITHIN_MS = 60_000
+
+describe('recordings in a cluster in which things die', function () {
+  this.timeout(300_000)
+  let aws: ClusterAws
+  let ns: Namespace
+  let url: string
+  const onlyPod = async (): Promise<string> => await until('one pod', async () => {
+    const all = await pods(ns.name)
+    return all.length === 1 && all[0] !== undefined ? nameOf(all[0]) : undefined
+  })
+
+  before(async function () {
+    needCluster(this)
+    aws = await clusterAws(this)
+    await install(aws.values)
+    ns = await namespace('kills')
+    await apply(policy(ns.name), ...server(ns.name))
+    await rolledOut(ns.name)
+    url = await urlOf(ns.name)
+  })
+  after(async () => {
+    aws?.open()
+    await ns?.remove()
+    await aws?.close()
+  })
+
+  const more = async (client: SteadyClient, count = 20): Promise<void> => {
+    const from = client.answered.length
+    await until(`${count} more answers`, async () => (client.answered.length >= from + count ? true : undefined))
+  }
+
+  for (const [what, kill] of [
+    ['the recorder is killed', async () => await killContainer(ns.name, await onlyPod(), 'steno-recorder')],
+    ['the server is killed', async () => await killContainer(ns.name, await onlyPod(), 'server')],
+    ['the pod is deleted', async () => void (await kubectl(['delete', 'pod', await onlyPod(), '-n', ns.name]))],
+    ['the Deployment is rolled', async () => {
+      await kubectl(['rollout', 'restart', 'deployment/server', '-n', ns.name])
+      await rolledOut(ns.name)
+    }],
+    ['the kubelet is away', async () => {
+      await node('kubelet', 'stop')
+      await wait(KUBELET_DOWN_S * 1000)
+      await node('kubelet', 'start')
+    }],
+    [`nothing can be shipped for ${SINK_DOWN_S} s`, async () => {
+      aws.shut()
+      await wait(SINK_DOWN_S * 1000)
+      aws.open()
+    }],
+  ] as const) {
+    it(`has each answer that a client got, once, when ${what}`, async () => {
+      const client = steadyClient(url, what.replaceAll(' ', '-'))
+      try {
+        await more(client)
+        await kill()
+        await more(client)
+      } finally {
+        await client.stop()
+      }
+      console.log(`      ${client.answered.length} answers, ${client.failed.length} calls failed`)
+      const counts = await until('what was answered, in the bucket', async () => {
+        const found = new Map<string, number>()
+        for (const frame of await aws.frames()) {
+          if (frame.kind !== 'mcp' || frame.from !== 'server' || frame.type !== 'response') continue
+          const id = /"text":"answer-([^"]+)"/.exec(frame.body ?? '')?.[1]
+          if (id !== undefined) found.set(id, (found.get(id) ?? 0) + 1)
+        }
+        return client.answered.every(id => found.has(id)) ? found : undefined
+      }, SHIPPED_WITHIN_MS)
+      expect(client.answered.filter(id => counts.get(id) !== 1)).to.deep.equal([])
+    })
+  }
+
+  it('says what it cannot prove, and nothing in it is broken', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kills-'))
+    const restore = setAwsEnvironment({ AWS_ACCESS_KEY_ID: STATIC_KEYS.id, AWS_SECRET_ACCESS_KEY: STATIC_KEYS.secret })
+    try {
+      const verified = await steno(['verify', '--archive', `s3://${BUCKET}/team-a?endpoint=${aws.service.endpoint}`, '-o', 'json'], { env: { XDG_CACHE_HOME: folder }, now: Date.now })
+      expect(JSON.parse(verified.out)).to.have.property('verdict').that.is.oneOf(['consistent', 'incomplete'])
+    } finally {
+      restore()
+      await rm(folder, { recursive: true, force: true })
+    }
+    const starts = (await aws.frames()).filter(each => each.kind === 'writer.start')
+    // A recorder that was killed is another writer afterwards, and says which it continues.
+    expect(starts.length).to.be.greaterThan(3)
+  })
+})
