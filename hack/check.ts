@@ -26,6 +26,7 @@ const STEPS: readonly Step[] = [
   { name: 'lint, with types', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'architecture', command: ['mocha', '--no-config', '--no-package', '--reporter', 'dot', 'test/architecture.test.ts'] },
   { name: 'generated files', command: ['mocha', '--no-config', '--no-package', '--reporter', 'dot', 'test/generated.test.ts'] },
+  { name: 'links and lists of the documents', command: ['mocha', '--no-config', '--no-package', '--reporter', 'dot', 'test/docs.test.ts'] },
 ]
 
 async function run(step: Step): Promise<Result> {
