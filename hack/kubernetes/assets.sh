@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints a folder that holds kube-apiserver and etcd, and says on stderr where they come from.
-# Precedence: KUBEBUILDER_ASSETS, the newest that setup-envtest keeps, a build of the Go modules named in go.mod (about 5 minutes, cached).
+# Precedence: KUBEBUILDER_ASSETS, the newest that setup-envtest keeps, an earlier build, a download by setup-envtest where it is installed, a build of the Go modules named in go.mod (about 5 minutes, cached).
 #   --find   builds nothing: exit 1 when there are none
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -32,9 +32,11 @@ if ((find_only)); then
   exit 1
 fi
 
-go=$("$here/go.sh")
 version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' "$here/go.mod")
 minor=$(echo "$version" | cut -d. -f2)
+if command -v setup-envtest >/dev/null && folder=$(setup-envtest use "1.$minor.x" --print path) && has_both "$folder"; then found "$folder" "$folder (fetched by setup-envtest)"; fi
+
+go=$("$here/go.sh")
 echo "building kube-apiserver $version and etcd with $("$go" version); this takes some minutes" >&2
 mkdir -p "$cache"
 making=$(mktemp -d "$cache/making-XXXXXX")
