@@ -75,7 +75,7 @@ export interface OpenedSpool {
 
 /** How long a start waits for the shipper to make room in a spool that is full of what earlier writers left. */
 const ROOM_WAIT_MS = 10_000
-/** Clients commonly give up after 60 s. */
+/** Clients of the TypeScript SDK give up after 60 s. */
 const OFF_POD_WAIT_MS = 30_000
 
 /** Rejects with a StenoError of the spool, or with the signal's reason when that was quicker; then it holds nothing. */

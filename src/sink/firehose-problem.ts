@@ -55,7 +55,8 @@ const MAX_DETAIL = 300
 
 export function sinkCode({ name, message, status, credentials }: AwsFailure): SinkErrorCode {
   if (credentials) return 'sink.credentials'
-  // AWS answers a wrong clock with the code of a wrong signature, and says which only in the text.
+  // AWS answers a wrong clock, and a region other than the endpoint's, with the code of a wrong signature, and says which only in the text.
+  if (name === 'InvalidSignatureException' && /valid region/i.test(message)) return 'sink.missing'
   if (name === 'InvalidSignatureException' || name === 'SignatureDoesNotMatch') return /expired|not yet current|skew/i.test(message) ? 'sink.clock' : 'sink.credentials'
   const known = CODES[name]
   if (known !== undefined) return known

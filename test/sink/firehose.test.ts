@@ -169,6 +169,15 @@ describe('firehose sink, when the service fails', () => {
     expect(codes(await sink.put([segment(0)], signal))).to.deep.equal(['accepted'])
   })
 
+  it('asks for the right region when the endpoint is of another one', async () => {
+    const other = await createSink({ type: 'firehose', stream: STREAM, region: 'eu-west-1', endpoint: aws.endpoint }, Date.now)
+    const [receipt] = await other.put([segment(0)], signal)
+    await other.close()
+    expect(receipt).to.include({ code: 'sink.missing' })
+    expect(String(receipt)).to.match(/its name or region.*valid region/)
+    expect(aws.calls).to.have.length(0)
+  })
+
   it('puts neither keys nor signatures into what it says', async () => {
     process.env['AWS_SECRET_ACCESS_KEY'] = 'another secret'
     const other = await firehose(aws.endpoint)
