@@ -57,7 +57,8 @@ export interface Reflector<T> {
 
 /** The API server sends bookmarks about once a minute. */
 const QUIET_MS = 120_000
-const PAGE = 500
+/** Small: a page is in memory twice, as text and as objects. */
+const PAGE = 100
 /** The server ends a watch after so many seconds, and a random part more, so that not all come back at once. */
 const WATCH_SECONDS = 240
 const WATCH_JITTER_SECONDS = 60

@@ -16,7 +16,7 @@ import { selects } from '../policy/select.ts'
 import { GROUP, KIND, PLURAL, VERSION } from '../policy/session-policy.ts'
 import type { SessionPolicy } from '../policy/session-policy.ts'
 import { OWN_SELECTOR, PATH_MANAGER, policyOwning } from './marks.ts'
-import { podEntry } from './pod-entry.ts'
+import { createPodReader } from './pod-entry.ts'
 import type { PodEntry } from './pod-entry.ts'
 
 export interface PolicyEntry {
@@ -107,6 +107,7 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
   const policies = createReflector<PolicyEntry>({
     ...options,
     path: `/apis/${GROUP}/${VERSION}/${PLURAL}`,
+    paged: true,
     keep: policyEntry,
     onChange: ({ key, after }) => {
       file(policiesOf, key, after)
@@ -118,9 +119,11 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
     ...options,
     path: '/api/v1/pods',
     paged: true,
-    keep: podEntry,
+    keep: createPodReader(),
     onChange: ({ key, before, after }) => {
       file(podsOf, key, after)
+      // A pod's status changes many times while it starts, and nothing that is decided here depends on it.
+      if (before !== undefined && after !== undefined && before.shape === after.shape && before.over === after.over) return
       for (const { key: policyKey, policy } of policiesAt(namespaceIn(key))) {
         if ([before, after].some(pod => pod !== undefined && policy !== undefined && selects(policy.spec.selector, pod.labels))) changes.pods(policyKey)
       }
@@ -165,7 +168,7 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
       }
     }
     // Of NetworkPolicies, those of others matter too.
-    return createReflector({ ...options, path: `${group}/${plural}`, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
+    return createReflector({ ...options, path: `${group}/${plural}`, paged: true, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
   }
   const own = Object.fromEntries(OWN_KIND_NAMES.map(kind => [kind, ownOf(kind)])) as Record<OwnKind, Reflector<JsonObject>>
   const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ['pods', pods], ['namespaces', namespaces], ['nodes', nodes], ...(followsAccounts ? [['serviceaccounts', accounts] as const] : []), ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]

@@ -204,6 +204,20 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('coverage', 'tools', 'Ready', 'Ready')
   })
 
+  it('looks at nothing again when only the status of a pod changes, and pods of one template share what is kept of them', async () => {
+    await createNamespace(server.client, 'status')
+    await policies.put('status', 'tools', { selector: {} })
+    await create('status', await recorded('status', 'tools', plain('a')))
+    await policies.says('status', 'tools', 'Ready', 'Ready')
+    const looks = async (): Promise<number> => [...(await operator.metrics()).matchAll(/^workqueue_adds_total\{name="network"\} (\d+)$/gm)].reduce((sum, match) => sum + Number(match[1]), 0)
+    const before = await looks()
+    for (let index = 0; index < 20; index++) await server.client.request(`${path('status', 'pods', 'a')}/status`, { method: 'PATCH', contentType: 'application/merge-patch+json', body: { status: { podIP: `10.0.0.${index}` } } })
+    // By the same watch, so it comes after them.
+    await create('status', await recorded('status', 'tools', plain('b')))
+    await until(async () => (await counts('status'))['recorded'] === 2)
+    expect((await looks()) - before).to.be.below(10)
+  })
+
   it('a leader that starts on a settled cluster writes nothing', async () => {
     const before = operator.writes.length
     await operator.stop()

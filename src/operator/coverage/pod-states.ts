@@ -1,10 +1,10 @@
-/** How each pod of a policy stands. A decision is made once for a pod as it is, and again when what it depends on has changed. */
+/** How each pod of a policy stands. A decision is made once for pods that are alike, and again when what it depends on has changed. */
 
 import { decide } from '../../inject/decide.ts'
 import type { InjectorSettings } from '../../inject/settings.ts'
 import type { SessionPolicy } from '../../policy/session-policy.ts'
 import type { ControllerDeps } from '../controller.ts'
-import type { PodEntry } from '../pod-entry.ts'
+import type { PodEntry, PodShape } from '../pod-entry.ts'
 import { podState } from './decide.ts'
 import type { PodState } from './decide.ts'
 
@@ -17,7 +17,7 @@ export type PodStates = (policy: SessionPolicy) => readonly PodStanding[]
 
 /** @param settings as the injector has them */
 export function createPodStates({ copy, digest }: Pick<ControllerDeps, 'copy' | 'digest'>, settings: InjectorSettings): PodStates {
-  const decided = new WeakMap<PodEntry, { readonly stamp: string; readonly state: PodState }>()
+  const decided = new WeakMap<PodShape, { readonly stamp: string; readonly state: PodState }>()
 
   return policy => {
     const { namespace } = policy
@@ -25,10 +25,10 @@ export function createPodStates({ copy, digest }: Pick<ControllerDeps, 'copy' | 
     const facts = copy.namespace(namespace) ?? { name: namespace, labels: {}, annotations: {} }
     const stamp = JSON.stringify([policies.map(({ uid, generation }) => [uid, generation]), facts, copy.oldestNodeMinor ?? null])
     return copy.selectedPods(policy).map(pod => {
-      const known = decided.get(pod)
+      const known = decided.get(pod.shape)
       if (known?.stamp === stamp) return { pod, state: known.state }
       const state = podState(pod, decide({ pod: pod.pod, namespace: facts, policies, settings, oldestNodeMinor: copy.oldestNodeMinor, digest }))
-      decided.set(pod, { stamp, state })
+      decided.set(pod.shape, { stamp, state })
       return { pod, state }
     })
   }
