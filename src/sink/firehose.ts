@@ -43,8 +43,8 @@ const MAX_CALL_BYTES = MAX_RECORD_BYTES
 /** So that who waits for the sink need not wait for the call before. */
 const MAX_CALLS = 8
 
-/** Bytes are billed: a tenth less than at 3. */
-const LEVEL = 6
+/** Bytes are billed: an eighth less than at 3. At 8 another fiftieth less, for half as much processor again. */
+const LEVEL = 7
 
 export interface FirehoseSinkOptions {
   readonly stream: string

@@ -1,6 +1,6 @@
 /**
  * Packs the lines of one writer into segments. Compresses in blocks that each end on a byte border, so the size of the
- * member is known while it grows and no block is compressed twice. Keeps the chain; borders of segments never enter it.
+ * member is known while it grows; only a block that no longer fits is compressed again. Keeps the chain; borders of segments never enter it.
  */
 
 import { hash } from 'node:crypto'
@@ -19,6 +19,8 @@ const MAX_DATA_BYTES = MAX_SEGMENT_BYTES - 65_536 - 4_096
 /** Lines that compress a hundredfold must not make a segment that no reader wants to inflate. */
 const MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 const BLOCK_BYTES = 128 * 1024
+/** As far as deflate looks back. */
+const WINDOW_BYTES = 32 * 1024
 /** JSON-RPC: 5 to 7 times. */
 const USUAL_RATIO = 6
 /** More sessions than this in one segment are flagged as "any". */
@@ -42,6 +44,8 @@ export interface AboutLine {
 interface Growing {
   readonly firstSeq: number
   readonly deflated: Buffer[]
+  /** The last of the payload so far: what follows may repeat it. */
+  window: Buffer
   readonly sessions: Set<string>
   dataBytes: number
   payloadBytes: number
@@ -74,28 +78,28 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
   let before: Pick<Position, 'seq' | 'head'> = from
   let growing: Growing | undefined
   /** Lines that wait to be compressed, each with its newline. */
-  let block: Buffer = NO_BLOCK
+  let block: Buffer = NO_BYTES
   let blockBytes = 0
   let lines = 0
   let lineSessions = new Set<string>()
   let last: AboutLine | undefined
 
+  const deflate = (raw: Buffer, window: Buffer, finishFlush = constants.Z_SYNC_FLUSH): Buffer => deflateRawSync(raw, { level, finishFlush, ...(window.length === 0 ? {} : { dictionary: window }) })
   const begin = (end: Position): Growing => {
     const firstSeq = before.seq + 1
     const line: SegmentLine = { kind: 'segment', format: FORMAT_VERSION, writer, firstSeq, previous: before.head }
     const first = Buffer.from(`${JSON.stringify(line)}\n`)
-    const deflated = deflateRawSync(first, { level, finishFlush: constants.Z_SYNC_FLUSH })
-    return { firstSeq, deflated: [deflated], sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
+    return { firstSeq, deflated: [deflate(first, NO_BYTES)], window: first, sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
   }
   const pack = (): Packed | undefined => {
     if (growing === undefined) return undefined
-    const { firstSeq, deflated, sessions, frames, end } = growing
+    const { firstSeq, deflated, window, sessions, frames, end } = growing
     const line: SealLine = { kind: 'seal', writer, lastSeq: end.seq, frames, head: end.head }
     const seal = Buffer.from(`${JSON.stringify(line)}\n`)
     const index = { writer, firstSeq, lastSeq: end.seq, frames, sessions: sessions.size > MAX_SESSIONS ? ('any' as const) : [...sessions].sort() }
     const bytes = encodeMember({
       index,
-      deflated: [...deflated, deflateRawSync(seal, { level })],
+      deflated: [...deflated, deflate(seal, window, constants.Z_FINISH)],
       crc32: crc32(seal, growing.crc),
       payloadBytes: growing.payloadBytes + seal.length,
     })
@@ -114,11 +118,16 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
     lines = 0
     blockBytes = 0
     lineSessions = new Set()
-    const deflated = deflateRawSync(raw, { level, finishFlush: constants.Z_SYNC_FLUSH })
-    const fits = growing === undefined || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
-    const full = fits ? undefined : pack()
     growing ??= begin(end)
+    let deflated = deflate(raw, growing.window)
+    const fits = growing.frames === 0 || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
+    const full = fits ? undefined : pack()
+    if (!fits) {
+      growing = begin(end)
+      deflated = deflate(raw, growing.window)
+    }
     growing.deflated.push(deflated)
+    growing.window = raw.length < WINDOW_BYTES ? Buffer.concat([growing.window, raw]).subarray(-WINDOW_BYTES) : Buffer.from(raw.subarray(-WINDOW_BYTES))
     growing.dataBytes += deflated.length
     growing.payloadBytes += raw.length
     growing.crc = crc32(raw, growing.crc)
@@ -157,5 +166,5 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
 }
 
 const NEWLINE = 0x0a
-/** Of many earlier writers only a few are read at a time. */
-const NO_BLOCK = Buffer.alloc(0)
+/** In place of a block, of which many earlier writers would need one each, and of a window. */
+const NO_BYTES = Buffer.alloc(0)
