@@ -136,6 +136,7 @@ export async function openSpool(options: OpenSpoolOptions): Promise<OpenedSpool>
       lingerMs: gate === undefined ? options.lingerMs : 0,
       log,
       random: Math.random,
+      now: clock.now,
       // Who waits for the sink must not wait for the thread.
       atOnce: taken.recovered.length > 0 || gate !== undefined,
       onShipped: options.onShipped,

@@ -129,7 +129,7 @@ describe('ship() whose wall clock is set back again and again', () => {
       const shipped = Promise.withResolvers<void>()
       const posted: FromWorker['type'][] = []
       const over = ship({
-        data: { directory: folder, writer, sink: { type: 'directory', path: join(folder, 'archive') }, lingerMs: 30, shared },
+        data: { directory: folder, writer, sink: { type: 'directory', path: join(folder, 'archive') }, lingerMs: 30, shared, sinceMs: Date.now() },
         sink: createDirectorySink({ path: join(folder, 'archive'), now: Date.now }),
         clock: { now: () => Date.now() - DAY_MS * days++, monotonic: systemClock.monotonic },
         random: Math.random,

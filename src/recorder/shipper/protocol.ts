@@ -28,6 +28,8 @@ export interface ShipperData {
   readonly sink: SinkConfig
   /** Longest wait of a line for others to share its segment. */
   readonly lingerMs: number
+  /** ms since epoch, when the oldest frame became durable that no thread has read. */
+  readonly sinceMs: number
   readonly shared: SharedArrayBuffer
 }
 

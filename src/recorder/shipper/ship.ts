@@ -68,6 +68,8 @@ export async function ship(deps: ShipDeps): Promise<void> {
 
 async function openStreams({ data, sink, clock, post }: ShipDeps): Promise<Streams> {
   const { directory, writer: own } = data
+  // The thread was started late, or anew. A clock that was set in between must not hold anything up, nor hurry it by more than this.
+  const waitedMs = Math.min(data.lingerMs, Math.max(0, clock.now() - data.sinceMs))
   const pathOf = spoolPath(directory)
   const open = (writer: string, files: readonly number[]): WriterStream =>
     openWriterStream({
@@ -76,6 +78,7 @@ async function openStreams({ data, sink, clock, post }: ShipDeps): Promise<Strea
       files,
       pathOf: file => pathOf(writer, file),
       now: clock.monotonic,
+      waitedMs: writer === own ? waitedMs : 0,
       level: sink.level,
       onHole: (fromSeq, toSeq) => post({ type: 'hole', writer, fromSeq, toSeq }),
     })

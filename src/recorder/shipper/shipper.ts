@@ -24,9 +24,11 @@ export interface ShippedEvent {
   readonly result: string
 }
 
-export interface ShipperOptions extends Omit<ShipperData, 'shared'> {
+export interface ShipperOptions extends Omit<ShipperData, 'shared' | 'sinceMs'> {
   readonly log: Log
   readonly random: () => number
+  /** ms since epoch. */
+  readonly now: () => number
   /** There is something to ship already. Else the thread is started when there is. */
   readonly atOnce: boolean
   readonly onShipped: (event: ShippedEvent) => void
@@ -73,7 +75,7 @@ function resultOf(code: string): string {
 }
 
 export function startShipper(options: ShipperOptions): Shipper {
-  const { log, random, atOnce, onShipped, onTaken, onAccepted, onGone, onHole, onQuarantined, onSink, ...config } = options
+  const { log, random, now, atOnce, onShipped, onTaken, onAccepted, onGone, onHole, onQuarantined, onSink, ...config } = options
   const buffer = new SharedArrayBuffer(SHARED_BYTES)
   const shared = new BigInt64Array(buffer)
   let worker: Worker | undefined
@@ -85,6 +87,8 @@ export function startShipper(options: ShipperOptions): Shipper {
   let failing = ''
   /** A worker is about to be started. */
   let starting: NodeJS.Timeout | undefined
+  /** ms since epoch, since frames may wait for one. */
+  let sinceMs: number | undefined
 
   const onMessage = (message: FromWorker): void => {
     switch (message.type) {
@@ -144,7 +148,8 @@ export function startShipper(options: ShipperOptions): Shipper {
     clearTimeout(starting)
     starting = undefined
     Atomics.store(shared, WAKE_AT, 0n)
-    const data: ShipperData = { ...config, shared: buffer }
+    const data: ShipperData = { ...config, shared: buffer, sinceMs: sinceMs ?? now() }
+    sinceMs = undefined
     const started = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), { workerData: data, name: 'shipper' })
     worker = started
     let why = { code: 'unknown', reason: 'it was ended' }
@@ -175,6 +180,7 @@ export function startShipper(options: ShipperOptions): Shipper {
       const durable = packPlace(place)
       Atomics.store(shared, DURABLE, durable)
       if (worker === undefined) {
+        sinceMs ??= now()
         runIn(START_MS)
         return
       }

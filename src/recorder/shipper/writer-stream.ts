@@ -56,6 +56,8 @@ export interface WriterStreamOptions {
   readonly pathOf: (file: number) => string
   /** ms, from any start; it must not step. */
   readonly now: () => number
+  /** ms that the first line has waited to be read; 0 without it. */
+  readonly waitedMs?: number
   /** As `Sink.level`. */
   readonly level: number
   /** Frames are missing between two that are there. */
@@ -72,6 +74,7 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
   let from = shipped?.offset ?? 0
   let reader: LogReader | undefined
   let oldestMs: number | undefined
+  let { waitedMs = 0 } = options
   /** Passed over since the last line. */
   let damagedBytes = 0
   /** First line after a hole. What came before it goes out in a segment of its own, then this one. */
@@ -83,7 +86,8 @@ export function openWriterStream(options: WriterStreamOptions): WriterStream {
   let owed: Packed['end'] | undefined
 
   const add = (line: Buffer, about: AboutLine): Packed | undefined => {
-    oldestMs ??= options.now()
+    oldestMs ??= options.now() - waitedMs
+    waitedMs = 0
     seq = about.seq
     damagedBytes = 0
     const packed = builder.add(line, about)

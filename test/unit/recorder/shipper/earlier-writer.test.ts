@@ -37,7 +37,7 @@ describe('ship()', () => {
       const accepted = Promise.withResolvers<void>()
       const gone = Promise.withResolvers<bigint>()
       const over = ship({
-        data: { directory, writer: LIVE, sink: { type: 'directory', path: join(directory, 'archive') }, lingerMs: 10, shared },
+        data: { directory, writer: LIVE, sink: { type: 'directory', path: join(directory, 'archive') }, lingerMs: 10, shared, sinceMs: Date.now() },
         sink: createDirectorySink({ path: join(directory, 'archive'), now: Date.now }),
         clock: systemClock,
         random: Math.random,

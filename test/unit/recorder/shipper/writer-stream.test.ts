@@ -40,8 +40,8 @@ describe('openWriterStream()', () => {
     await writeFile(pathOf(file), Buffer.concat([bytes, Buffer.alloc(1000)]))
     return { file, offset: bytes.length }
   }
-  const open = (now = Date.now): WriterStream => {
-    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now, level: 3, onHole: (from, to) => holes.push([from, to]) })
+  const open = (now = Date.now, waitedMs = 0): WriterStream => {
+    stream = openWriterStream({ directory: folder, writer: WRITER, files: listLogs(folder).get(WRITER) ?? [], pathOf, now, waitedMs, level: 3, onHole: (from, to) => holes.push([from, to]) })
     return stream
   }
   /** All that the stream gives, each segment accepted at once. */
@@ -169,6 +169,16 @@ describe('openWriterStream()', () => {
     expect(live.read({ file: 0, offset }, BUDGET)).to.equal('idle')
     expect(live.oldestMs).to.be.a('number')
     expect(linesOf([live.finish() as Packed])).to.deep.equal([lineOf(0)])
+  })
+
+  it('takes the first line for as old as it had waited, and no other', async () => {
+    const place = await writeLog(0, lineOf(0), lineOf(1))
+    const live = open(() => 10_000, 700)
+    expect(live.read(place, BUDGET)).to.equal('idle')
+    expect(live.oldestMs).to.equal(9_300)
+    live.finish()
+    expect(live.read(await writeLog(0, lineOf(0), lineOf(1), lineOf(2)), BUDGET)).to.equal('idle')
+    expect(live.oldestMs).to.equal(10_000)
   })
 
   it('ships everything again when the position is wrong, and loses nothing', async () => {
