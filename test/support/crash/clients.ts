@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 
 import { drawCall } from './calls.ts'
 import type { Call } from './calls.ts'
@@ -13,6 +14,12 @@ import type { Random } from './random.ts'
 export const CLIENTS = 16
 
 export interface LoadOptions {
+  /** How many; 16 without it. */
+  readonly clients?: number
+  /** ms that a client thinks before a call; none without it. */
+  readonly thinkMs?: () => number
+  /** Their `Mcp-Session-Id`, if any. */
+  readonly session?: string
   readonly url: string
   readonly journal: Journal
   readonly random: Random
@@ -26,15 +33,16 @@ export interface LoadOptions {
 export async function runClients(options: LoadOptions): Promise<void> {
   const agent = new Agent({ keepAlive: true })
   try {
-    await Promise.all(Array.from({ length: CLIENTS }, () => runClient(options, agent)))
+    await Promise.all(Array.from({ length: options.clients ?? CLIENTS }, () => runClient(options, agent)))
   } finally {
     agent.destroy()
   }
 }
 
 async function runClient(options: LoadOptions, agent: Agent): Promise<void> {
-  const { journal, random, life, nextCall, onAnswer } = options
+  const { journal, random, life, nextCall, onAnswer, thinkMs } = options
   for (;;) {
+    if (thinkMs !== undefined) await wait(thinkMs())
     const call = drawCall(random, nextCall())
     journal.add({ by: 'client', did: 'sent', life, call: call.name })
     try {
@@ -50,8 +58,8 @@ async function runClient(options: LoadOptions, agent: Agent): Promise<void> {
 /** Not the recorder's end, but something that it said. */
 class UnexpectedAnswer extends Error {}
 
-async function makeCall({ url, journal }: LoadOptions, agent: Agent, call: Call): Promise<void> {
-  const outgoing = request(url, { method: 'POST', agent, headers: { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', 'Content-Length': Buffer.byteLength(call.body) } })
+async function makeCall({ url, journal, session }: LoadOptions, agent: Agent, call: Call): Promise<void> {
+  const outgoing = request(url, { method: 'POST', agent, headers: { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', 'Content-Length': Buffer.byteLength(call.body), ...(session === undefined ? {} : { 'Mcp-Session-Id': session }) } })
   outgoing.end(call.body)
   const [answer] = (await once(outgoing, 'response')) as [IncomingMessage]
   const streams = answer.headers['content-type'] === 'text/event-stream'

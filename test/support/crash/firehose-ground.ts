@@ -2,6 +2,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 
 import { readMemberHeader } from '../../../src/record/member.ts'
 import { startAwsDouble, STATIC_KEYS, STREAM } from '../aws/double.ts'
@@ -18,14 +19,25 @@ export interface FirehoseGround {
   collect(): Promise<void>
   /** No more faults. */
   calm(): void
+  /** Resolves when what came has been taken or refused. */
+  settled(): Promise<void>
   close(): Promise<void>
 }
 
 const FAULTY = 0.3
+/** What an answer may take. */
+export const SLOW_MS = 60
 
-export async function openFirehoseGround(random: Random, archive: string): Promise<FirehoseGround> {
+/** @param faults `often`: in every way, in a third of the calls; `slow`: each call takes a while, and is taken */
+export async function openFirehoseGround(random: Random, archive: string, faults: 'often' | 'slow' = 'often'): Promise<FirehoseGround> {
   const aws = await startAwsDouble()
-  aws.fault = () => (random.chance(FAULTY) ? drawFault(random) : undefined)
+  const holds = new Set<Promise<unknown>>()
+  const hold = (): Fault => {
+    const until = wait(random.below(SLOW_MS))
+    holds.add(until)
+    return { type: 'hold', until: until.then(() => holds.delete(until)) }
+  }
+  aws.fault = () => (faults === 'slow' ? hold() : random.chance(FAULTY) ? (drawFault(random) ?? hold()) : undefined)
   const collected = new Set<string>()
   return {
     archive,
@@ -48,17 +60,21 @@ export async function openFirehoseGround(random: Random, archive: string): Promi
     calm: () => {
       aws.fault = undefined
     },
+    settled: async () => {
+      while (holds.size > 0) await Promise.all(holds)
+      // What was held is taken in the turn after.
+      await nextTurn()
+    },
     close: aws.close,
   }
 }
 
-function drawFault(random: Random): Fault {
+/** Undefined: it is held. */
+function drawFault(random: Random): Fault | undefined {
   const kind = random.next()
   if (kind < 0.3) return { type: 'reset', accept: random.chance(0.5) }
   if (kind < 0.5) return { type: 'partial', fails: () => random.chance(0.5) }
   if (kind < 0.7) return { type: 'refuse', status: 503, code: 'ServiceUnavailableException' }
   if (kind < 0.8) return { type: 'refuse', status: 400, code: 'ExpiredTokenException' }
-  const { promise, resolve } = Promise.withResolvers<void>()
-  setTimeout(resolve, random.below(60))
-  return { type: 'hold', until: promise }
+  return undefined
 }

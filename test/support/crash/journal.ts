@@ -12,12 +12,15 @@ export type Entry =
   | { readonly by: 'client'; readonly did: 'event'; readonly call: string; readonly index: number; readonly id: string; readonly message: string }
   | { readonly by: 'server'; readonly did: 'received'; readonly call: string; readonly messages: readonly string[] }
 
+/** An entry, and when it was added: ms since epoch. */
+export type Seen = Entry & { readonly atMs: number }
+
 export interface Journal {
   add(entry: Entry): void
   /** Resolves when all that was added is on disk. */
   synced(): Promise<void>
   /** All that is on disk. */
-  read(): Promise<readonly Entry[]>
+  read(): Promise<readonly Seen[]>
   close(): Promise<void>
 }
 
@@ -42,7 +45,7 @@ export async function openJournal(path: string): Promise<Journal> {
   }
   return {
     add: entry => {
-      waiting.push(`${JSON.stringify(entry)}\n`)
+      waiting.push(`${JSON.stringify({ ...entry, atMs: Date.now() } satisfies Seen)}\n`)
       writing ??= write()
     },
     synced: async () => {
@@ -51,7 +54,7 @@ export async function openJournal(path: string): Promise<Journal> {
     read: async () => {
       const bytes = Buffer.alloc((await file.stat()).size)
       await file.read(bytes, 0, bytes.length, 0)
-      return bytes.toString().split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Entry)
+      return bytes.toString().split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Seen)
     },
     close: () => file.close(),
   }

@@ -1,10 +1,16 @@
-/** `npm run crash -- [--rounds N] [--seed N] [--sink directory|firehose] [--lose-node]`: progress on stderr; the last line of stdout is one JSON object. Exits with 1 when anything was lost. */
+/**
+ * `npm run crash -- [--rounds N] [--seed N] [--sink directory|firehose] [--lose-node [--durability off-pod|local] [--linger SECONDS]]`: progress on stderr; the
+ * last line of stdout is one JSON object. Exits with 1 when anything was lost that must not be.
+ */
 
 import { parseArgs } from 'node:util'
 
 import { crash } from './crash.ts'
+import { loseNodes } from './lost-nodes.ts'
 
-const USAGE = 'usage: npm run crash -- [--rounds N] [--seed N] [--sink directory|firehose] [--lose-node]'
+const USAGE = 'usage: npm run crash -- [--rounds N] [--seed N] [--sink directory|firehose] [--lose-node [--durability off-pod|local] [--linger SECONDS]]'
+/** What a machine that is busy with the harness itself may add to what is promised. */
+const SLACK_MS = 1_000
 
 function readNumber(text: string): number {
   const number = Number(text)
@@ -15,20 +21,43 @@ function usage(): never {
   console.error(USAGE)
   process.exit(2)
 }
-function readArguments(): { readonly rounds: string; readonly seed: string; readonly sink: string; readonly 'lose-node': boolean } {
+interface Arguments {
+  readonly rounds: string
+  readonly seed: string
+  readonly sink: string
+  readonly 'lose-node': boolean
+  readonly durability: string
+  readonly linger: string
+}
+function readArguments(): Arguments {
+  const text = (value: string) => ({ type: 'string', default: value }) as const
   try {
-    return parseArgs({ options: { rounds: { type: 'string', default: '50' }, seed: { type: 'string', default: String(Date.now() % 1_000_000) }, sink: { type: 'string', default: 'directory' }, 'lose-node': { type: 'boolean', default: false } } }).values
+    return parseArgs({ options: { rounds: text('50'), seed: text(String(Date.now() % 1_000_000)), sink: text('directory'), 'lose-node': { type: 'boolean', default: false }, durability: text(''), linger: text('1') } }).values
   } catch {
     usage()
   }
 }
 
-const { rounds, seed, sink, 'lose-node': loseNode } = readArguments()
-if (sink !== 'directory' && sink !== 'firehose') usage()
-try {
-  const result = await crash({ rounds: readNumber(rounds), seed: readNumber(seed), sink, loseNode, onProgress: line => console.error(line) })
+const { rounds, seed, sink, 'lose-node': loseNode, durability, linger } = readArguments()
+if ((sink !== 'directory' && sink !== 'firehose') || (durability !== '' && !loseNode)) usage()
+const options = { rounds: readNumber(rounds), seed: readNumber(seed), onProgress: (line: string) => console.error(line) }
+
+/** @returns whether nothing is wrong */
+async function run(): Promise<boolean> {
+  if (durability === 'local') {
+    if (sink !== 'firehose') usage()
+    const result = await loseNodes({ ...options, lingerSeconds: readNumber(linger) })
+    console.log(JSON.stringify(result))
+    return result.problems.length === 0 && result.oldestLostMs <= result.promisedMs + SLACK_MS
+  }
+  if (durability !== '' && durability !== 'off-pod') usage()
+  const result = await crash({ ...options, sink: sink === 'firehose' ? sink : 'directory', loseNode })
   console.log(JSON.stringify(result))
-  process.exit(result.lost + result.undeclared + result.brokenVerdicts === 0 ? 0 : 1)
+  return result.lost + result.undeclared + result.brokenVerdicts === 0
+}
+
+try {
+  process.exit((await run()) ? 0 : 1)
 } catch (error) {
   console.error(`error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nrepeat with --seed ${seed}`)
   process.exit(1)

@@ -11,7 +11,7 @@ import { parseLine } from '../../../src/record/parse-line.ts'
 import { listLogs, spoolPath } from '../../../src/recorder/spool/list-logs.ts'
 import { openLogReader } from '../../../src/recorder/spool/log-reader.ts'
 import { digest } from './journal.ts'
-import type { Entry } from './journal.ts'
+import type { Entry, Seen } from './journal.ts'
 
 export interface Judgement {
   /** Whole answers and events that clients have. */
@@ -46,23 +46,40 @@ export async function judge({ archive, spool, entries, lives }: JudgeRequest): P
   const stored = await readStored(archive)
   const exchanges = exchangesOf(stored.frames)
   const report = await verify({ archive: await directoryArchive(archive) }, { now: Date.now })
-  const lost: string[] = []
-  let answersReceived = 0
-  let requestsServed = 0
-  for (const entry of entries) {
-    if (entry.did === 'sent') continue
-    if (entry.by === 'client') answersReceived++
-    else requestsServed++
-    const problem = problemOf(entry, exchanges.get(entry.call) ?? [])
-    if (problem !== undefined) lost.push(`${entry.call}: ${entry.by} ${entry.did}: ${problem}`)
-  }
   return {
-    answersReceived,
-    requestsServed,
-    lost,
+    ...countSeen(entries),
+    lost: problemsOf(entries, exchanges).map(({ entry, problem }) => `${entry.call}: ${entry.by} ${entry.did}: ${problem}`),
     undeclared: undeclaredIn(stored.frames, [...stored.frames, ...spooledFrames(spool)].filter(isGap), entries, exchanges, lives),
     broken: [...stored.differing, ...(report.verdict === 'broken' ? [report.sentence] : [])],
   }
+}
+
+/** What was seen outside and is not in the archive, or not as it was seen. */
+export interface Missed {
+  readonly entry: Seen
+  readonly problem: string
+  /** It is there, but otherwise. */
+  readonly wrong: boolean
+}
+
+/** @param archive a folder of segments */
+export async function findMissed(archive: string, entries: readonly Seen[]): Promise<readonly Missed[]> {
+  const { frames, differing } = await readStored(archive)
+  if (differing[0] !== undefined) throw new Error(differing[0])
+  return problemsOf(entries, exchangesOf(frames)).map(each => ({ ...each, wrong: WRONG.has(each.problem) }))
+}
+
+export function countSeen(entries: readonly Entry[]): Pick<Judgement, 'answersReceived' | 'requestsServed'> {
+  const seen = entries.filter(({ did }) => did !== 'sent')
+  const answersReceived = seen.filter(({ by }) => by === 'client').length
+  return { answersReceived, requestsServed: seen.length - answersReceived }
+}
+
+function problemsOf<T extends Entry>(entries: readonly T[], exchanges: ReadonlyMap<string, readonly Exchange[]>): { readonly entry: T; readonly problem: string }[] {
+  return entries.flatMap(entry => {
+    const problem = entry.did === 'sent' ? undefined : problemOf(entry, exchanges.get(entry.call) ?? [])
+    return problem === undefined ? [] : [{ entry, problem }]
+  })
 }
 
 interface Stored {
@@ -124,17 +141,22 @@ function exchangesOf(frames: readonly Frame[]): Map<string, Exchange[]> {
   return byName
 }
 
+const TWICE = 'recorded twice'
+const OTHER_BYTES = 'other bytes'
+const OTHER_EVENT = 'another event'
+const WRONG: ReadonlySet<string> = new Set([TWICE, OTHER_BYTES, OTHER_EVENT])
+
 function problemOf(entry: Exclude<Entry, { readonly did: 'sent' }>, found: readonly Exchange[]): string | undefined {
   const [exchange, second] = found
   if (exchange === undefined) return 'no such exchange'
-  if (second !== undefined) return 'recorded twice'
+  if (second !== undefined) return TWICE
   if (entry.did === 'event') {
     const stored = exchange.server[entry.index]
-    return stored?.digest === entry.message && stored.eventId === entry.id ? undefined : `event ${entry.index} is ${stored === undefined ? 'missing' : 'another'}`
+    return stored?.digest === entry.message && stored.eventId === entry.id ? undefined : stored === undefined ? `event ${entry.index} is missing` : OTHER_EVENT
   }
   const stored = entry.by === 'client' ? exchange.server : exchange.client
   if (stored.length !== entry.messages.length) return `${stored.length} messages instead of ${entry.messages.length}`
-  return entry.messages.every((message, at) => stored[at]?.digest === message) ? undefined : 'other bytes'
+  return entry.messages.every((message, at) => stored[at]?.digest === message) ? undefined : OTHER_BYTES
 }
 
 /** Writers that were cut without a word, holes without a word, and calls in flight of which nothing is said. */
