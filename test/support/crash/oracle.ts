@@ -116,24 +116,30 @@ interface Exchange {
 interface StoredMessage {
   readonly digest: string
   readonly eventId: string | undefined
+  /** Parts of it are not there. */
+  readonly open: boolean
 }
 
 /** Exchanges by the name of their call, which is the id of their first request. */
 function exchangesOf(frames: readonly Frame[]): Map<string, Exchange[]> {
-  const bodies = new Map<string, { readonly from: 'client' | 'server'; readonly eventId: string | undefined; readonly exchange: string; text: string }>()
+  const bodies = new Map<string, { readonly from: 'client' | 'server'; readonly eventId: string | undefined; readonly exchange: string; text: string; parts: number; open: boolean }>()
   for (const frame of frames) {
     if (frame.kind === 'mcp' && frame.exchange !== undefined) {
-      bodies.set(`${frame.writer} ${frame.seq}`, { from: frame.from, eventId: frame.event?.id, exchange: `${frame.writer} ${frame.exchange}`, text: frame.body ?? '' })
+      bodies.set(`${frame.writer} ${frame.seq}`, { from: frame.from, eventId: frame.event?.id, exchange: `${frame.writer} ${frame.exchange}`, text: frame.body ?? '', parts: 0, open: frame.more === true })
     }
     const begun = frame.kind === 'body' ? bodies.get(`${frame.writer} ${frame.of}`) : undefined
     // Whether it was the last part does not matter: all bytes of a long upload may have passed, each recorded before, when nobody knows yet that they were the last.
-    if (frame.kind === 'body' && begun !== undefined) begun.text += frame.body ?? ''
+    if (frame.kind === 'body' && begun !== undefined) {
+      begun.text += frame.body ?? ''
+      begun.parts++
+      begun.open = frame.last !== true || begun.parts !== frame.part
+    }
   }
   const byNumber = new Map<string, { name: string | undefined; client: StoredMessage[]; server: StoredMessage[] }>()
-  for (const { from, eventId, exchange, text } of bodies.values()) {
+  for (const { from, eventId, exchange, text, open } of bodies.values()) {
     const about = byNumber.get(exchange) ?? { name: undefined, client: [], server: [] }
     byNumber.set(exchange, about)
-    about[from].push({ digest: digest(text), eventId })
+    about[from].push({ digest: digest(text), eventId, open })
     if (from === 'client') about.name ??= /"id":"([^"]+)"/.exec(text)?.[1]
   }
   const byName = new Map<string, Exchange[]>()
@@ -152,11 +158,13 @@ function problemOf(entry: Exclude<Entry, { readonly did: 'sent' }>, found: reado
   if (second !== undefined) return TWICE
   if (entry.did === 'event') {
     const stored = exchange.server[entry.index]
-    return stored?.digest === entry.message && stored.eventId === entry.id ? undefined : stored === undefined ? `event ${entry.index} is missing` : OTHER_EVENT
+    if (stored?.digest === entry.message && stored.eventId === entry.id) return undefined
+    return stored === undefined || stored.open ? `event ${entry.index} is missing` : OTHER_EVENT
   }
   const stored = entry.by === 'client' ? exchange.server : exchange.client
   if (stored.length !== entry.messages.length) return `${stored.length} messages instead of ${entry.messages.length}`
-  return entry.messages.every((message, at) => stored[at]?.digest === message) ? undefined : OTHER_BYTES
+  const other = stored.find(({ digest: found }, at) => found !== entry.messages[at])
+  return other === undefined ? undefined : other.open ? 'its last parts are missing' : OTHER_BYTES
 }
 
 /** Writers that were cut without a word, holes without a word, and calls in flight of which nothing is said. */
