@@ -4,7 +4,7 @@ import { createCredentialSource, serviceUrl } from '../platform/aws/credentials.
 import type { Environment } from '../platform/aws/credentials.ts'
 import { awsErrorName } from '../platform/aws/error-name.ts'
 import { createAwsHttp } from '../platform/aws/http.ts'
-import { signedHeaders } from '../platform/aws/signature.ts'
+import { createSigner } from '../platform/aws/signature.ts'
 import type { AwsCredentials } from '../platform/aws/signature.ts'
 import { FirehoseFailure } from './firehose.ts'
 import type { FirehoseClient, FirehoseConfig } from './firehose.ts'
@@ -22,6 +22,7 @@ export interface FirehoseClientDeps {
 
 export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 'stream'>, { env, now }: FirehoseClientDeps): FirehoseClient {
   const http = createAwsHttp()
+  const sign = createSigner()
   const source = createCredentialSource({ env, region, http, now })
   const url = new URL(endpoint ?? serviceUrl('firehose', region, env))
   /** How far the service's clock is ahead of this machine's. */
@@ -38,7 +39,7 @@ export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 
     putRecordBatch: async (stream, records, signal) => {
       const keys = await credentials(signal)
       const body = requestBody(stream, records)
-      const headers = signedHeaders({ method: 'POST', url, headers: HEADERS, body }, keys, { region, service: 'firehose', nowMs: now() + aheadMs })
+      const headers = sign({ method: 'POST', url, headers: HEADERS, body }, keys, { region, service: 'firehose', nowMs: now() + aheadMs })
       const answer = await http.post(url, headers, body, signal).catch((cause: unknown) => {
         throw new FirehoseFailure({ name: nameOf(cause), message: '', status: undefined, credentials: false }, { cause })
       })

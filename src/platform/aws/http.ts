@@ -27,11 +27,16 @@ interface HttpModule {
 
 export function createAwsHttp(): AwsHttp {
   const agents = new Map<string, Agent>()
-  const moduleOf = (protocol: string): Promise<HttpModule> => (protocol === 'https:' ? import('node:https') : import('node:http'))
+  const modules = new Map<string, Promise<HttpModule>>()
+  // Only the one that is used: TLS costs memory. And once: an import takes a tenth of a millisecond even of what is loaded.
+  const moduleOf = (protocol: string): Promise<HttpModule> => {
+    const known = modules.get(protocol) ?? (protocol === 'https:' ? import('node:https') : import('node:http'))
+    modules.set(protocol, known)
+    return known
+  }
 
   return {
     post: async (url, headers, body, signal) => {
-      // Only the one that is used: TLS costs memory.
       const http = await moduleOf(url.protocol)
       const agent = agents.get(url.protocol) ?? new http.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS })
       agents.set(url.protocol, agent)

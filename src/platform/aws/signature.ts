@@ -29,8 +29,18 @@ export interface SigningScope {
   readonly nowMs: number
 }
 
+/** As `signedHeaders`, but remembers the last key: it holds for a day. */
+export function createSigner(): (request: AwsRequest, credentials: AwsCredentials, scope: SigningScope) => Readonly<Record<string, string>> {
+  let known: { readonly secret: string; readonly scope: string; readonly key: Buffer } | undefined
+  return (request, credentials, scope) =>
+    signedHeaders(request, credentials, scope, (secret, of) => {
+      if (known?.secret !== secret || known.scope !== of) known = { secret, scope: of, key: signingKey(secret, of) }
+      return known.key
+    })
+}
+
 /** @returns all headers to send */
-export function signedHeaders(request: AwsRequest, credentials: AwsCredentials, { region, service, nowMs }: SigningScope): Readonly<Record<string, string>> {
+export function signedHeaders(request: AwsRequest, credentials: AwsCredentials, { region, service, nowMs }: SigningScope, keyOf = signingKey): Readonly<Record<string, string>> {
   const date = new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')
   const headers: Record<string, string> = { ...request.headers, host: request.url.host, 'x-amz-date': date }
   if (credentials.sessionToken !== undefined) headers['x-amz-security-token'] = credentials.sessionToken
@@ -38,7 +48,7 @@ export function signedHeaders(request: AwsRequest, credentials: AwsCredentials, 
   const canonical = [request.method, request.url.pathname, '', ...names.map(name => `${name}:${headers[name]?.trim() ?? ''}`), '', names.join(';'), hash('sha256', request.body)].join('\n')
   const scope = `${date.slice(0, 8)}/${region}/${service}/aws4_request`
   const text = ['AWS4-HMAC-SHA256', date, scope, hash('sha256', canonical)].join('\n')
-  const signature = hmac(signingKey(credentials.secretAccessKey, scope), text).toString('hex')
+  const signature = hmac(keyOf(credentials.secretAccessKey, scope), text).toString('hex')
   return { ...headers, authorization: `AWS4-HMAC-SHA256 Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}` }
 }
 

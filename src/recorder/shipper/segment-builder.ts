@@ -40,11 +40,21 @@ export interface AboutLine {
   readonly offset: number
 }
 
+/** Lines that are compressed together. */
+interface Block {
+  readonly raw: Buffer
+  readonly frames: number
+  readonly sessions: ReadonlySet<string>
+  readonly end: Position
+}
+
 /** A segment that grows: compressed blocks, and what its trailer and index will say. */
 interface Growing {
   readonly firstSeq: number
+  /** Its own first line, which is compressed with the first block. */
+  readonly first: Buffer
   readonly deflated: Buffer[]
-  /** The last of the payload so far: what follows may repeat it. */
+  /** The last of what is compressed: what follows may refer to it. */
   window: Buffer
   readonly sessions: Set<string>
   dataBytes: number
@@ -84,57 +94,75 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
   let lineSessions = new Set<string>()
   let last: AboutLine | undefined
 
-  const deflate = (raw: Buffer, window: Buffer, finishFlush = constants.Z_SYNC_FLUSH): Buffer => deflateRawSync(raw, { level, finishFlush, ...(window.length === 0 ? {} : { dictionary: window }) })
   const begin = (end: Position): Growing => {
     const firstSeq = before.seq + 1
     const line: SegmentLine = { kind: 'segment', format: FORMAT_VERSION, writer, firstSeq, previous: before.head }
     const first = Buffer.from(`${JSON.stringify(line)}\n`)
-    return { firstSeq, deflated: [deflate(first, NO_BYTES)], window: first, sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
+    return { firstSeq, first, deflated: [], window: NO_BYTES, sessions: new Set(), dataBytes: 0, payloadBytes: first.length, crc: crc32(first), frames: 0, end }
   }
-  const pack = (): Packed | undefined => {
-    if (growing === undefined) return undefined
-    const { firstSeq, deflated, window, sessions, frames, end } = growing
+  const deflate = ({ first, deflated, window }: Growing, raw: Buffer, finishFlush = constants.Z_SYNC_FLUSH): Buffer => {
+    if (deflated.length === 0) return deflateRawSync(Buffer.concat([first, raw]), { level, finishFlush })
+    return deflateRawSync(raw, { level, finishFlush, dictionary: window })
+  }
+  const count = (into: Growing, { raw, frames, sessions, end }: Block): void => {
+    into.payloadBytes += raw.length
+    into.crc = crc32(raw, into.crc)
+    into.frames += frames
+    into.end = end
+    for (const session of sessions) into.sessions.add(session)
+  }
+  /** @param tail lines that are counted and not compressed yet: that costs less together with the seal */
+  const pack = (whole: Growing, tail: Buffer = NO_BYTES): Packed => {
+    const { firstSeq, deflated, sessions, frames, end } = whole
     const line: SealLine = { kind: 'seal', writer, lastSeq: end.seq, frames, head: end.head }
     const seal = Buffer.from(`${JSON.stringify(line)}\n`)
     const index = { writer, firstSeq, lastSeq: end.seq, frames, sessions: sessions.size > MAX_SESSIONS ? ('any' as const) : [...sessions].sort() }
     const bytes = encodeMember({
       index,
-      deflated: [...deflated, deflate(seal, window, constants.Z_FINISH)],
-      crc32: crc32(seal, growing.crc),
-      payloadBytes: growing.payloadBytes + seal.length,
+      deflated: [...deflated, deflate(whole, Buffer.concat([tail, seal]), constants.Z_FINISH)],
+      crc32: crc32(seal, whole.crc),
+      payloadBytes: whole.payloadBytes + seal.length,
     })
     before = end
     growing = undefined
     return { segment: { index, bytes }, end }
   }
-  /** Compresses the lines gathered and takes them into the segment, or into the next one when they do not fit: then the full one is given. */
-  const closeBlock = (): Packed | undefined => {
+  /** The lines gathered; what they lie in is written over by the next one. */
+  const takeBlock = (): Block | undefined => {
     if (last === undefined || lines === 0) return undefined
-    const raw = block.subarray(0, blockBytes)
-    const frames = lines
-    const sessions = lineSessions
     const { file, start, offset, seq } = last
-    const end: Position = { file, start, offset, seq, head: head?.toString('hex') ?? null }
+    const taken = { raw: block.subarray(0, blockBytes), frames: lines, sessions: lineSessions, end: { file, start, offset, seq, head: head?.toString('hex') ?? null } }
     lines = 0
     blockBytes = 0
     lineSessions = new Set()
-    growing ??= begin(end)
-    let deflated = deflate(raw, growing.window)
+    return taken
+  }
+  /** Compresses the lines gathered and takes them into the segment, or into the next one when they do not fit: then the full one is given. */
+  const closeBlock = (): Packed | undefined => {
+    const taken = takeBlock()
+    if (taken === undefined) return undefined
+    const { raw } = taken
+    growing ??= begin(taken.end)
+    let deflated = deflate(growing, raw)
     const fits = growing.frames === 0 || (growing.dataBytes + deflated.length <= MAX_DATA_BYTES && growing.payloadBytes + raw.length <= MAX_PAYLOAD_BYTES)
-    const full = fits ? undefined : pack()
-    if (!fits) {
-      growing = begin(end)
-      deflated = deflate(raw, growing.window)
+    const full = fits ? undefined : pack(growing)
+    if (full !== undefined) {
+      growing = begin(taken.end)
+      deflated = deflate(growing, raw)
     }
     growing.deflated.push(deflated)
     growing.window = raw.length < WINDOW_BYTES ? Buffer.concat([growing.window, raw]).subarray(-WINDOW_BYTES) : Buffer.from(raw.subarray(-WINDOW_BYTES))
     growing.dataBytes += deflated.length
-    growing.payloadBytes += raw.length
-    growing.crc = crc32(raw, growing.crc)
-    growing.frames += frames
-    growing.end = end
-    for (const session of sessions) growing.sessions.add(session)
+    count(growing, taken)
     return full
+  }
+  const finish = (): Packed | undefined => {
+    if (growing !== undefined) return closeBlock() ?? pack(growing)
+    const only = takeBlock()
+    if (only === undefined) return undefined
+    const whole = begin(only.end)
+    count(whole, only)
+    return pack(whole, only.raw)
   }
 
   return {
@@ -150,7 +178,7 @@ export function createSegmentBuilder(writer: string, from: Pick<Position, 'seq' 
       last = about
       return full
     },
-    finish: () => closeBlock() ?? pack(),
+    finish,
     lose: seq => {
       if (growing !== undefined || lines > 0) throw new TypeError('lines from before the hole are still to be packed')
       head = undefined
