@@ -21,8 +21,6 @@ export interface OutboxDeps {
   readonly quarantine: Quarantine
   /** Aborted when no time is left. */
   readonly signal: AbortSignal
-  /** Little time is left: waits are short. */
-  readonly hurry: () => boolean
   /** Something was accepted, or there is room again. */
   readonly onChange: () => void
 }
@@ -38,6 +36,8 @@ export interface Outbox {
   add(lane: Lane, stream: WriterStream, packed: Packed): void
   /** Everything of a stream that was added is accepted, and its position written. */
   isDone(stream: WriterStream): boolean
+  /** Little time is left: waits no longer for the next attempt. */
+  hurry(): void
   /** Ends what is under way. */
   close(): void
 }
@@ -75,6 +75,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   let most = 0
   let retry: NodeJS.Timeout | undefined
   let closed = false
+  let hurried = false
 
   /** What goes into the next call; live segments first. */
   const nextCall = (): Item[] => {
@@ -160,7 +161,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   /** Full jitter: recorders that lost the sink together must not come back together. */
   const backOff = (error: StenoError, records: number): void => {
     most = Math.min(MAX_RETRY_MS, Math.max(RETRY_MS, most * 2))
-    const retryMs = random() * (deps.hurry() ? RETRY_MS : most)
+    const retryMs = random() * (hurried ? RETRY_MS : most)
     post({ type: 'failed', code: errorCode(error) ?? 'unknown', message: error.message, records, retryMs })
     clearTimeout(retry)
     retry = setTimeout(() => {
@@ -206,6 +207,13 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       lanes[lane].segments++
       lanes[lane].bytes += packed.segment.bytes.length
       lanes[lane].waiting.push(item)
+      pump()
+    },
+    hurry: () => {
+      if (hurried) return
+      hurried = true
+      clearTimeout(retry)
+      retry = undefined
       pump()
     },
     isDone: stream => !items.has(stream) && !settling.has(stream),

@@ -50,7 +50,7 @@ interface Streams {
 export async function ship(deps: ShipDeps): Promise<void> {
   const orders = createOrders(deps.onMessage)
   const streams = await openStreams(deps)
-  const outbox = createOutbox({ ...deps, quarantine: createQuarantine(deps.data.directory), signal: orders.signal, hurry: () => orders.closing, onChange: orders.wake })
+  const outbox = createOutbox({ ...deps, quarantine: createQuarantine(deps.data.directory), signal: orders.signal, onChange: orders.wake })
   try {
     await Promise.race([run(deps, orders, streams, outbox), orders.outOfTime])
     await streams.live.remove()
@@ -150,6 +150,7 @@ async function run(deps: ShipDeps, orders: Orders, { live, earlier, sent }: Stre
   for (let told = -1n; ; ) {
     orders.signal.throwIfAborted()
     const last = orders.closing
+    if (last) outbox.hurry()
     const durable = Atomics.load(shared, DURABLE)
     const place = unpackPlace(durable)
     const result = turn(live, place)

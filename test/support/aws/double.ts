@@ -43,6 +43,8 @@ export interface AwsDouble {
   /** Calls that came to the stream, also those that failed. */
   readonly calls: readonly PutCall[]
   readonly requests: { s3: number; sts: number }
+  /** Firehose answers 503 to whatever comes, before it looks at it. */
+  outage: boolean
   /** Decides about each call. */
   fault: ((call: PutCall) => Fault | undefined) | undefined
   /** Hears path and query of each request to S3. */
@@ -92,6 +94,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     stream,
     calls,
     requests,
+    outage: false,
     fault: undefined,
     onS3: undefined,
     aheadMs: 0,
@@ -118,6 +121,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
       requests.sts++
       return assumeRole(res, new URLSearchParams(body.toString()), double, issued, nowMs())
     }
+    if (double.outage && target.startsWith('Firehose_20150804.')) return failJson(res, 503, 'ServiceUnavailableException', 'Slow down.')
     const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, { nowMs: nowMs(), region: REGION })
     const url = new URL(req.url ?? '/', 'http://aws.test')
     const [, name = '', ...rest] = decodeURIComponent(url.pathname).split('/')

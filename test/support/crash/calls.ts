@@ -30,6 +30,12 @@ function message(name: string, wish: Wish, blob: string): string {
   return JSON.stringify({ jsonrpc: '2.0', id: name, method: 'tools/call', params: { name: 'echo', arguments: { ...wish, blob } } })
 }
 
+/** A call that is answered with a little JSON. */
+export function callWith(name: string, blob: string): Call {
+  const only = message(name, { answer: 'json', size: 100, events: 0 }, blob)
+  return { name, messages: [only], body: only }
+}
+
 export function drawCall(random: Random, number: number): Call {
   const name = `call-${number}`
   const kind = random.next()

@@ -18,6 +18,10 @@ export interface LoadOptions {
   readonly clients?: number
   /** ms that a client thinks before a call; none without it. */
   readonly thinkMs?: () => number
+  /** Their calls; those of every kind without it. */
+  readonly draw?: typeof drawCall
+  /** They go on whatever becomes of a call, and end after the one that they are at then. */
+  readonly signal?: AbortSignal
   /** Their `Mcp-Session-Id`, if any. */
   readonly session?: string
   readonly url: string
@@ -29,7 +33,7 @@ export interface LoadOptions {
   readonly onAnswer: () => void
 }
 
-/** Resolves when every client has lost its connection. Rejects when an answer comes that no kill explains. */
+/** Resolves when every client has lost its connection, or was told to end. Rejects when an answer comes that no kill explains. */
 export async function runClients(options: LoadOptions): Promise<void> {
   const agent = new Agent({ keepAlive: true })
   try {
@@ -41,13 +45,14 @@ export async function runClients(options: LoadOptions): Promise<void> {
 
 async function runClient(options: LoadOptions, agent: Agent): Promise<void> {
   const { journal, random, life, nextCall, onAnswer, thinkMs } = options
-  for (;;) {
+  while (options.signal?.aborted !== true) {
     if (thinkMs !== undefined) await wait(thinkMs())
-    const call = drawCall(random, nextCall())
+    const call = (options.draw ?? drawCall)(random, nextCall())
     journal.add({ by: 'client', did: 'sent', life, call: call.name })
     try {
       await makeCall(options, agent, call)
     } catch (error) {
+      if (options.signal !== undefined) continue
       if (error instanceof UnexpectedAnswer) throw error
       return
     }
