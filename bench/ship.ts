@@ -3,12 +3,16 @@
  * what `--durability off-pod` adds to a call when the sink is 20 ms away.
  */
 
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import type { FirehoseCounts } from './peers/firehose.ts'
-import { round } from './support/figures.ts'
+import { median, round } from './support/figures.ts'
+import type { LoadResult } from './support/load.ts'
 import { residentMb, startLoad, startPeer, startSteno, stopProcess } from './support/processes.ts'
 import type { Peer, StenoPeer } from './support/processes.ts'
 
@@ -19,6 +23,8 @@ const QUICK = { billedSeconds: 12, backlogMb: 64, latencySeconds: 2, idleMs: 100
 const USUAL_ROWS = 8
 const LARGE_ROWS = 420
 const USUAL_RATE = 10
+/** About what a release of the usual answer is. */
+const PROBE_BYTES = 1200
 const MIB = 1024 * 1024
 
 export async function runShipBench({ quick, say }: { readonly quick: boolean; readonly say: (line: string) => void }): Promise<object> {
@@ -50,10 +56,19 @@ export async function runShipBench({ quick, say }: { readonly quick: boolean; re
     say(`off the pod: ${ROUND_TRIP_MS} ms to the sink, ${effort.latencySeconds} s`)
     const order = { tool: 'json', connections: 4, seconds: effort.latencySeconds, rate: USUAL_RATE } as const
     const direct = await load.run({ ...order, port: usual.port })
-    const offPod = await recorder('off-pod', usual, far, '--durability', 'off-pod')
-    await load.run({ ...order, port: offPod.port, seconds: 1 })
-    const waited = await load.run({ ...order, port: offPod.port })
-    await stopProcess(offPod.child)
+    const through = async (durability: string): Promise<LoadResult> => {
+      const peer = await recorder(durability, usual, far, '--durability', durability)
+      await load.run({ ...order, port: peer.port, seconds: 1 })
+      const result = await load.run({ ...order, port: peer.port })
+      await stopProcess(peer.child)
+      return result
+    }
+    const local = await through('local')
+    const probing = new AbortController()
+    const roundTrips = probe(far.port, probing.signal)
+    const waited = await through('off-pod')
+    probing.abort()
+    const roundTripMs = median(await roundTrips)
 
     say(`catching up ${effort.backlogMb} MiB`)
     const outage = keep(await startPeer('peers/firehose.ts', ['0']))
@@ -84,8 +99,11 @@ export async function runShipBench({ quick, say }: { readonly quick: boolean; re
       billedToPayload: round(billed.billedBytes / billed.payloadBytes),
       payloadBytesPerCall: Math.round(billed.payloadBytes / calls),
       recordsPerSecond: round(billed.records / effort.billedSeconds),
+      roundTripMs: round(roundTripMs),
+      localAddedMs: round(local.p50Ms - direct.p50Ms),
       offPodAddedMs: round(waited.p50Ms - direct.p50Ms),
-      offPodAddedPerReleaseBeyondRoundTripMs: round((waited.p50Ms - direct.p50Ms) / 2 - ROUND_TRIP_MS),
+      offPodAddedPerReleaseBeyondRoundTripMs: round((waited.p50Ms - direct.p50Ms) / 2 - roundTripMs),
+      offPodAddedPerReleaseBeyondLocalAndRoundTripMs: round((waited.p50Ms - local.p50Ms) / 2 - roundTripMs),
       catchUpPayloadMb: round(caughtUp.payloadBytes / MIB),
       catchUpMbPerSecond: round(caughtUp.payloadBytes / MIB / seconds),
       outageRssMb: round(waitingMb),
@@ -96,6 +114,24 @@ export async function runShipBench({ quick, say }: { readonly quick: boolean; re
     for (const { child } of running) child.kill('SIGKILL')
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+/** What a bare client waits for the same Firehose in the meantime, ms a call, over a connection that is kept. */
+async function probe(port: number, signal: AbortSignal): Promise<readonly number[]> {
+  const agent = new Agent({ keepAlive: true })
+  const body = JSON.stringify({ DeliveryStreamName: 'bench', Records: [{ Data: gzipSync(randomBytes(PROBE_BYTES)).toString('base64') }] })
+  const waits: number[] = []
+  while (!signal.aborted) {
+    const since = performance.now()
+    await new Promise<void>((resolve, reject) => {
+      const outgoing = request({ host: '127.0.0.1', port, method: 'POST', agent, headers: { 'Content-Length': body.length } }, answer => answer.resume().on('end', resolve))
+      outgoing.on('error', reject).end(body)
+    })
+    waits.push(performance.now() - since)
+    await new Promise(next => setTimeout(next, ROUND_TRIP_MS))
+  }
+  agent.destroy()
+  return waits
 }
 
 async function countsOf(peer: Peer): Promise<FirehoseCounts> {
