@@ -113,6 +113,15 @@ describe('the proof that a namespace is recorded, on a real API server with the 
     await another(QUICK)
   })
 
+  it('a new leader takes over what the one before it has proved, without a dry run', async () => {
+    await another({ ...QUICK, everyMs: 3_600_000 })
+    await createNamespace(server.client, 'after')
+    await policies.put('after', 'tools', REFUSE)
+    await policies.says('after', 'tools', 'PathReady', 'Proved')
+    expect(operator.writes.filter(each => each.includes('/namespaces/proved'))).to.deep.equal([])
+    await another(QUICK)
+  })
+
   it('puts back a label that somebody took off, and takes it off when no policy asks for it any more', async () => {
     await relabel('proved', null)
     await until(async () => await strict('proved'))
