@@ -126,7 +126,7 @@ function required(schema: JsonObject): string[] {
 /** The rules in the words that the API server answers with. */
 function validations(schema: JsonObject): string[] {
   const rules = objectsAt(schema, 'x-kubernetes-validations').map(each => `${(textAt(each, 'fieldPath') ?? '').replace(/^\.(.+)$/, '`$1` ')}${textAt(each, 'message') ?? ''}.`)
-  return [...rules, ...(schema['x-kubernetes-list-type'] === 'set' ? ['must not name one twice.'] : [])]
+  return [...rules, ...(['set', 'map'].includes(String(schema['x-kubernetes-list-type'])) ? ['must not name one twice.'] : [])]
 }
 
 function typeOf(schema: JsonObject): string {
