@@ -32,7 +32,8 @@ export function rolePart(serviceAccount: string, digest: Digest): number {
 /** `PREFIX-CLUSTER-NAMESPACE-DIGEST`. Names of roles are compared without regard to case; the cluster's may hold any letters. */
 export function roleName({ rolePrefix, cluster, oidcProvider }: AwsInstallation, { namespace, policy, purpose, part }: RoleId, digest: Digest): string {
   const end = `-${digest(JSON.stringify([oidcProvider, cluster, namespace, policy, purpose, part]))}`
-  const head = `${rolePrefix}-${cluster.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}-${namespace}`
+  const plain = cluster.toLowerCase().split(/[^a-z0-9]+/)
+  const head = [rolePrefix, ...plain, namespace].filter(part => part !== '').join('-')
   return `${head.slice(0, MAX_NAME - end.length).replace(/-+$/, '')}${end}`
 }
 

@@ -3,6 +3,7 @@
 import type { Condition } from '../../kube/conditions.ts'
 import type { AwsInstallation } from '../../policy/aws-installation.ts'
 import type { SessionPolicy } from '../../policy/session-policy.ts'
+import { tagValue } from '../role/decide.ts'
 
 export const CONDITION = 'EntriesReady'
 /** With the name of the installation's cluster as its value. */
@@ -19,11 +20,11 @@ export function wantedEntries({ spec }: Pick<SessionPolicy, 'spec'>): readonly W
 }
 
 export function entryTags({ cluster }: AwsInstallation): Readonly<Record<string, string>> {
-  return { [OWN_TAG]: cluster }
+  return { [OWN_TAG]: tagValue(cluster) }
 }
 
 export function isOurs(tags: Readonly<Record<string, string>>, { cluster }: AwsInstallation): boolean {
-  return tags[OWN_TAG] === cluster
+  return tags[OWN_TAG] === tagValue(cluster)
 }
 
 /** What came out of looking at an entry. */

@@ -83,7 +83,7 @@ export function ownTags({ cluster }: AwsInstallation, { namespace, name }: Pick<
 }
 
 /** Letters, digits, spaces and `_ . : / = + - @`, as IAM takes them. */
-function tagValue(text: string): string {
+export function tagValue(text: string): string {
   return text.replaceAll(/[^\p{L}\p{Z}\p{N}_.:/=+\-@]/gu, '_')
 }
 

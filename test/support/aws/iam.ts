@@ -137,13 +137,16 @@ export async function startIamDouble(): Promise<IamDouble> {
     const stored = roles.get(name)
     const arn = stored?.arn ?? `arn:aws:iam::${ACCOUNT}:role${form.get('Path') ?? PATH}${name}`
     const newTags = tagsOf(form)
-    permit(`iam:${action}`, arn, {
+    const context = {
       'iam:permissionsboundary': action === 'CreateRole' ? (form.get('PermissionsBoundary') ?? undefined) : stored?.boundary,
       ...(policyArn === '' ? {} : { 'iam:policyarn': policyArn }),
       ...Object.fromEntries([...(stored?.tags ?? [])].map(([key, value]) => [`aws:ResourceTag/${key}`, value])),
       ...Object.fromEntries(Object.entries(newTags).map(([key, value]) => [`aws:RequestTag/${key}`, value])),
       ...(Object.keys(newTags).length === 0 ? {} : { 'aws:tagkeys': Object.keys(newTags) }),
-    })
+    }
+    permit(`iam:${action}`, arn, context)
+    // Who makes something with tags needs the right to tag it too.
+    if (action === 'CreateRole' && Object.keys(newTags).length > 0) permit('iam:TagRole', arn, context)
     switch (action) {
       case 'GetRole': {
         const role = visible(name)
@@ -227,13 +230,16 @@ export async function startIamDouble(): Promise<IamDouble> {
     const tags = Object.fromEntries(Object.entries(objectAt(body, 'tags')).map(([key, value]) => [key, String(value)]))
     const fault = double.fault?.(`eks:${action}`, about)
     if (fault !== undefined && fault !== 'reset') throw new Refused(fault.status, fault.code)
-    permit(`eks:${action}`, principal === undefined ? `arn:aws:eks:eu-west-1:${ACCOUNT}:cluster/${cluster}` : `arn:aws:eks:eu-west-1:${ACCOUNT}:access-entry/${cluster}/role/${ACCOUNT}/${about.split('/').at(-1) ?? ''}/1`, {
+    const arn = `arn:aws:eks:eu-west-1:${ACCOUNT}:access-entry/${cluster}/role/${ACCOUNT}/${about.split('/').at(-1) ?? ''}/1`
+    const context = {
       'eks:kubernetesgroups': groups,
       'eks:principalarn': action === 'CreateAccessEntry' ? about : undefined,
       'eks:accessentrytype': action === 'CreateAccessEntry' ? String(body['type']) : undefined,
       ...Object.fromEntries(Object.entries(stored?.tags ?? {}).map(([key, value]) => [`aws:ResourceTag/${key}`, value])),
       ...Object.fromEntries(Object.entries(tags).map(([key, value]) => [`aws:RequestTag/${key}`, value])),
-    })
+    }
+    permit(`eks:${action}`, action === 'CreateAccessEntry' ? `arn:aws:eks:eu-west-1:${ACCOUNT}:cluster/${cluster}` : arn, context)
+    if (action === 'CreateAccessEntry' && Object.keys(tags).length > 0) permit('eks:TagResource', arn, context)
     if (action === 'CreateAccessEntry') {
       if (stored !== undefined) throw new Refused(409, 'ResourceInUseException', 'The specified access entry resource is already in use on this cluster.')
       entries.set(about, { groups: groups ?? [], tags })
@@ -261,7 +267,10 @@ export async function startIamDouble(): Promise<IamDouble> {
         const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, { nowMs: Date.now(), region: 'eu-west-1' })
         if (problem !== undefined) throw new Refused(403, problem.code === 'UnrecognizedClientException' ? 'InvalidClientTokenId' : problem.code, problem.message)
       }
-      if (isEks) return void res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(eks(req.method ?? '', path, body.length === 0 ? {} : (JSON.parse(body.toString()) as JsonObject))))
+      if (isEks) {
+        const given = eks(req.method ?? '', path, body.length === 0 ? {} : (JSON.parse(body.toString()) as JsonObject))
+        return void res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(given))
+      }
       const result = isToken ? assume(form) : iam(form)
       const space = isToken ? 'https://sts.amazonaws.com/doc/2011-06-15/' : 'https://iam.amazonaws.com/doc/2010-05-08/'
       res.writeHead(200, { 'Content-Type': 'text/xml' }).end(`<${action}Response xmlns="${space}"><${action}Result>${result}</${action}Result><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></${action}Response>`)
