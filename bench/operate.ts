@@ -134,7 +134,7 @@ async function change(client: KubeClient, namespace: string, index: number): Pro
   const generation = numberAt(changed['metadata'], 'generation')
   for (;;) {
     const conditions = objectsAt((await client.request(path))['status'], 'conditions')
-    if (conditions.length >= 7 && conditions.every(each => numberAt(each, 'observedGeneration') === generation)) return performance.now() - began
+    if (conditions.length >= 8 && conditions.every(each => numberAt(each, 'observedGeneration') === generation)) return performance.now() - began
     await wait(2)
   }
 }

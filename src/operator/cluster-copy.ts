@@ -109,10 +109,14 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
     path: `/apis/${GROUP}/${VERSION}/${PLURAL}`,
     paged: true,
     keep: policyEntry,
-    onChange: ({ key, after }) => {
+    onChange: ({ key, before, after }) => {
       file(policiesOf, key, after)
       changes.policy(key)
       changes.namespace(namespaceIn(key))
+      // Several may select one pod: what one says changes what others come to. Their statuses do not.
+      const [was, is] = [before?.policy, after?.policy]
+      if (was?.uid === is?.uid && was?.generation === is?.generation) return
+      for (const other of policiesAt(namespaceIn(key))) if (other.key !== key) changes.surroundings(other.key)
     },
   })
   const pods = createReflector<PodEntry>({

@@ -35,6 +35,7 @@ import { createOperatorMetrics } from './metrics.ts'
 import type { OperatorMetrics } from './metrics.ts'
 import { networkController } from './network/controller.ts'
 import { CONDITION as NETWORK_READY } from './network/decide.ts'
+import { overlapController } from './overlap/controller.ts'
 import { pathController } from './path/controller.ts'
 import { CONDITION as PATH_READY } from './path/decide.ts'
 import type { PathTimes } from './path/decide.ts'
@@ -81,9 +82,9 @@ export interface Operator {
 /** Whose changes concern which controller. A change of a policy concerns all. */
 const OWNERS: Readonly<Record<OwnKind, string>> = { configMap: 'compile', role: 'access', roleBinding: 'access', networkPolicy: 'network' }
 /** Controllers that look at pods. */
-const OF_PODS = ['access', 'network', 'coverage', 'repair', 'role']
+const OF_PODS = ['access', 'network', 'coverage', 'repair', 'role', 'overlap']
 /** Controllers that ask what the injector would do. */
-const OF_DECISIONS = ['coverage', 'repair']
+const OF_DECISIONS = ['coverage', 'repair', 'overlap']
 /** Everything is looked at again so often, without a list, and not at the same moment. */
 const RESYNC_MS = 10 * 3_600_000
 const RESYNC_JITTER = 0.1
@@ -127,7 +128,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   const repair = repairController(deps, { states, prove, ...(options.repairTimes === undefined ? {} : { times: options.repairTimes }) })
   const roles = roleController(deps, { settings: options.settings, plane, times: options.awsTimes, random })
   const entries = entriesController(deps, { aws: options.settings.aws, plane, times: options.awsTimes, random })
-  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), path, repair, roles, entries, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, REPAIR_READY, ACCESS_READY, NETWORK_READY, ...(plane === undefined ? [] : [ROLE_READY, ENTRIES_READY])])]
+  const controllers: readonly Controller[] = [compileController(deps), coverageOf, accessController(deps), networkController(deps), overlapController(deps), path, repair, roles, entries, readyController(deps, [POLICY_READY, PATH_READY, INJECTED, REPAIR_READY, ACCESS_READY, NETWORK_READY, ...(plane === undefined ? [] : [ROLE_READY, ENTRIES_READY])])]
   for (const { name, reconcile, ofNamespaces = false } of controllers) {
     const again = async (key: string, signal: AbortSignal): Promise<{ readonly againMs?: number }> => {
       const { againMs } = await reconcile(key, signal)

@@ -204,6 +204,23 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('coverage', 'tools', 'Ready', 'Ready')
   })
 
+  it('says which other policies select its pods, and what of it does not hold there, as policies come and go', async () => {
+    await createNamespace(server.client, 'overlap')
+    await policies.put('overlap', 'a', { selector: { matchLabels: { app: 'mcp' } }, onFailure: 'Allow' })
+    await create('overlap', await recorded('overlap', 'a', plain('pod')))
+    await policies.says('overlap', 'a', 'Effective', 'AsWritten')
+    await policies.says('overlap', 'a', 'Injected', 'AllRecorded')
+    await policies.put('overlap', 'b', { selector: {}, onFailure: 'Block' })
+    expect(await policies.says('overlap', 'a', 'Effective', 'Overruled')).to.match(/^1 of its pods \(pod\) are selected by b too, and there another value of onFailure holds/)
+    await policies.says('overlap', 'b', 'Effective', 'Agreed')
+    // Its recorder was set up for one of them.
+    await policies.says('overlap', 'a', 'Injected', 'PodsOutdated')
+    await policies.says('overlap', 'a', 'Ready', 'Ready')
+    await server.client.request('/apis/steno.dev/v1alpha1/namespaces/overlap/sessionpolicies/b', { method: 'DELETE' })
+    await policies.says('overlap', 'a', 'Effective', 'AsWritten')
+    await policies.says('overlap', 'a', 'Injected', 'AllRecorded')
+  })
+
   it('looks at nothing again when only the status of a pod changes, and pods of one template share what is kept of them', async () => {
     await createNamespace(server.client, 'status')
     await policies.put('status', 'tools', { selector: {} })
