@@ -5,7 +5,6 @@ import { dirname, join, relative } from 'node:path'
 import { expect } from 'chai'
 
 import { chartAlerts, operatorConditions } from '../hack/docs/references.ts'
-import { SKIP_REASONS } from '../src/inject/reasons.ts'
 import { anchorsOf, linksOf } from './support/markdown.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -41,7 +40,6 @@ describe('documents', () => {
   })
 
   const sayings: readonly (readonly [what: string, page: string, names: () => Promise<readonly string[]>])[] = [
-    ['every reason not to inject', 'docs/inject.md', async () => await Promise.resolve(Object.keys(SKIP_REASONS))],
     ['every condition of a policy and its reasons', 'docs/operate.md', async () => (await operatorConditions()).flatMap(({ condition, reasons }) => [condition, ...reasons])],
     ['every alert of the chart', 'docs/troubleshooting.md', async () => (await chartAlerts()).map(({ name }) => name)],
     ['every condition of a policy', 'docs/troubleshooting.md', async () => (await operatorConditions()).map(({ condition }) => condition)],
