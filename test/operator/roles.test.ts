@@ -19,7 +19,7 @@ import { AWS_SETTINGS, BOUNDARY, planeAt, QUICK, settingsWithAws } from '../supp
 import { operatorPolicy, WORKLOAD_POLICIES } from '../support/aws/operator-policy.ts'
 import { openDoor } from '../support/aws/watched.ts'
 import type { Door } from '../support/aws/watched.ts'
-import { digest } from '../support/golden-pods.ts'
+import { digest, settings } from '../support/golden-pods.ts'
 import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
 import { asOperator, TABLES_WITH_AWS } from '../support/operator-account.ts'
@@ -41,8 +41,8 @@ describe('roles in IAM, on a real API server', function () {
   /** As in its pod: a token that the kubelet replaces. */
   let identity: Readonly<Record<string, string>>
 
-  const operate = async (settings: JsonObject = {}, times: Partial<typeof QUICK> = {}): Promise<void> => {
-    operator = await startOperatorFor(account, { settings: settingsWithAws(settings), controlPlane: planeAt(door.endpoint, identity), awsTimes: { ...QUICK, ...times } })
+  const operate = async (changes: JsonObject = {}, times: Partial<typeof QUICK> = {}): Promise<void> => {
+    operator = await startOperatorFor(account, { settings: settingsWithAws(changes), controlPlane: planeAt(door.endpoint, identity), awsTimes: { ...QUICK, ...times } })
     await operator.leading
   }
   before(async function () {
@@ -432,6 +432,22 @@ describe('roles in IAM, on a real API server', function () {
       expect(String(refusal)).to.include('no more of a policy than its own finalizers')
     }
     await client.close()
+  })
+
+  it('keeps a policy with roles when the account is not named any more, until its roles are to be let be', async () => {
+    await ready('off')
+    await operator.stop()
+    operator = await startOperatorFor(account, { settings: settings() })
+    await operator.leading
+    expect(await policies.says('off', 'tools', 'RoleReady', 'AwsNotConfigured')).to.include(role(roleOf('off')).arn)
+    await remove('off')
+    expect(await isGone('off')).to.equal(false)
+    await annotate('off', { 'steno.dev/retain': 'true' })
+    await until(async () => await isGone('off'))
+    expect(rolesIn('off')).to.deep.equal([roleOf('off')])
+    iam.roles.delete(roleOf('off'))
+    await operator.stop()
+    await operate()
   })
 
   it('makes no role without a boundary, and says what to set', async () => {

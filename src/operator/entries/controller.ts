@@ -90,7 +90,8 @@ export function entriesController(deps: ControllerDeps, { aws, plane, random, ..
       const principals = wanted.map(({ principal }) => principal)
       const finalizing = hasFinalizer(object, FINALIZER)
       if (deleting && !finalizing) return {}
-      if (deleting && textsAt(object['metadata'], 'annotations')[RETAIN_ANNOTATION] === 'true') {
+      const isRetained = textsAt(object['metadata'], 'annotations')[RETAIN_ANNOTATION] === 'true'
+      if (deleting && (isRetained || (setup === undefined && listed.length === 0))) {
         await finalize(entry, false, signal)
         return {}
       }

@@ -190,6 +190,10 @@ export function roleController(deps: ControllerDeps, { settings, plane, random, 
     }
     const memory = memoryOf(entry.key)
     if (setup === undefined) {
+      if (listed.length === 0) {
+        await finalize(entry, false, signal)
+        return {}
+      }
       await writer.say(entry, notConfigured(listed), signal, { roles: [...listed] })
       return {}
     }

@@ -35,7 +35,7 @@ export interface RoleInput {
   readonly policy: Pick<SessionPolicy, 'namespace' | 'name' | 'uid'>
   /** Where recorders ship; undefined where they do without a role of ours. */
   readonly sink: FirehoseSink | undefined
-  /** Of pods whose recordings go where this policy says. */
+  /** Of pods whose recordings go where this policy says. Where there is not room for all, the first have it. */
   readonly shipping: readonly string[]
   /** Managed policies of the workload's role; none, no role. */
   readonly policyArns: readonly string[]
@@ -54,13 +54,14 @@ export function wantedRoles(input: RoleInput): WantedRoles {
   const { aws, policy, sink, digest } = input
   const tooMany: string[] = []
   const rolesOf = (purpose: RolePurpose, accounts: readonly string[]): WantedRole[] =>
-    [...Map.groupBy(accounts.toSorted(), account => rolePart(account, digest))].toSorted(([a], [b]) => a - b).map(([part, all]) => {
+    [...Map.groupBy(accounts, account => rolePart(account, digest))].toSorted(([a], [b]) => a - b).map(([part, all]) => {
       const name = roleName(aws, { namespace: policy.namespace, policy: policy.name, purpose, part }, digest)
-      const serviceAccounts: string[] = []
+      const fitting: string[] = []
       for (const account of all) {
-        if (JSON.stringify(trustOf(aws, policy.namespace, [...serviceAccounts, account])).length > MAX_TRUST) tooMany.push(account)
-        else serviceAccounts.push(account)
+        if (JSON.stringify(trustOf(aws, policy.namespace, [...fitting, account])).length > MAX_TRUST) tooMany.push(account)
+        else fitting.push(account)
       }
+      const serviceAccounts = fitting.toSorted()
       const policyArns = purpose === 'work' ? input.policyArns.toSorted() : []
       return {
         name,
@@ -74,7 +75,7 @@ export function wantedRoles(input: RoleInput): WantedRoles {
       }
     })
   const roles = [...(sink === undefined ? [] : rolesOf('ship', input.shipping)), ...(input.policyArns.length === 0 ? [] : rolesOf('work', input.working))]
-  return { roles, tooMany: [...new Set(tooMany)] }
+  return { roles, tooMany: [...new Set(tooMany)].toSorted() }
 }
 
 /** What says whose a role is. */
