@@ -25,10 +25,13 @@ export interface ReadinessFacts {
  * filled the spool and `block` refuses: all pods before that sink are in the same state, and one that is taken out of its Service can tell clients nothing.
  * A disk that is full or fails by itself is this pod's alone: it is not ready, so that calls go to pods that can record.
  */
-export function readiness(state: RecorderState, { spool, sink, onFailure }: ReadinessFacts): Readiness {
+export function readiness(state: RecorderState, { spool, sink, policy, onFailure }: ReadinessFacts): Readiness {
   if (state !== 'serving') return { ready: false, reason: state }
   const shipping = sink === undefined ? undefined : `not shipping: ${sink.message} (${sink.code})`
-  if (spool.state === 'open') return shipping === undefined ? { ready: true } : { ready: true, reason: `degraded: ${shipping}` }
+  if (spool.state === 'open') {
+    const degraded = [shipping, policy].filter(each => each !== undefined)
+    return degraded.length === 0 ? { ready: true } : { ready: true, reason: `degraded: ${degraded.join('; ')}` }
+  }
   const reason = spool.error?.message ?? `the spool is ${spool.state}`
   if (onFailure === 'allow') return { ready: true, reason: `degraded: not recording: ${reason}` }
   if (spool.error?.code === 'spool.full' && shipping !== undefined) return { ready: true, reason: `degraded: refusing calls: ${reason}; ${shipping}` }

@@ -28,4 +28,10 @@ describe('readiness()', () => {
     const failing = { state: 'failed', error: new StenoError('spool.io', 'the disk fails') } as const
     expect(readiness('serving', { spool: failing, sink, onFailure: 'block' })).to.deep.equal({ ready: false, reason: 'the disk fails' })
   })
+
+  it('is given, and says so, while the file of a policy cannot be gone by', () => {
+    const sink = { code: 'sink.missing', message: 'there is no such stream' }
+    expect(readiness('serving', { spool: open, policy: 'policy tools stays', onFailure: 'block' })).to.deep.equal({ ready: true, reason: 'degraded: policy tools stays' })
+    expect(readiness('serving', { spool: open, sink, policy: 'policy tools stays', onFailure: 'block' })).to.deep.equal({ ready: true, reason: 'degraded: not shipping: there is no such stream (sink.missing); policy tools stays' })
+  })
 })
