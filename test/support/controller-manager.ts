@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 
 import { closeAtTheEnd } from './leftovers.ts'
 
-/** Undefined says that tests which need it are to be skipped, in CI too: building it takes minutes. */
+/** Undefined says that tests which need it are to be skipped; in CI it throws. */
 export function findControllerManager(): string | undefined {
   const named = process.env['STENO_CONTROLLER_MANAGER']
   if (named !== undefined) return named
