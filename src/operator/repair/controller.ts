@@ -27,6 +27,7 @@ export interface RepairTimes {
 export const REPAIR_TIMES: RepairTimes = { everyMs: 10_000, lookMs: 2000, againMs: 60_000 }
 /** Owners that are looked at in one go; each is a request. */
 const MAX_OWNERS = 20
+const MAX_REMEMBERED = 5000
 
 export function repairController(deps: ControllerDeps, { states, prove, times = REPAIR_TIMES }: { readonly states: PodStates; readonly prove: Prove; readonly times?: RepairTimes }): Controller {
   const { client, clock, events, digest } = deps
@@ -61,6 +62,8 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
       await say(repairCondition({ restarted: [], rolling: [], tried: [], next: [], waiting: [], left }))
       return {}
     }
+    // Those of policies that are gone are not told apart: forgetting all costs one look too early.
+    if (lookedAt.size > MAX_REMEMBERED) lookedAt.clear()
     lookedAt.set(policy.uid, now)
     try {
       const budgets = objectsAt(await client.request(`/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets`, { signal }), 'items')
