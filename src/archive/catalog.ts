@@ -94,7 +94,13 @@ export class Catalog {
     this.#writer = new CatalogWriter(this.#database)
   }
 
+  /** Whatever is void was written by another process meanwhile, so this comes to an end. */
   async #refresh(): Promise<void> {
+    while (!(await this.#takeNew()));
+  }
+
+  /** @returns false when another process was faster with something: then what was read beside it may be in nobody's catalog */
+  async #takeNew(): Promise<boolean> {
     const known = this.#database.prepare('select size, modified, next_offset, skip, tail from object where name = ?')
     const after = this.#resumeAfter()
     const total = numberOf(this.#database.prepare('select count(*) n from object where (next_offset > 0 or skip > 0) and name > ?').get(after ?? ''), 'n')
@@ -109,7 +115,9 @@ export class Catalog {
     }
     batch.write()
     if (seen < total) throw new RewrittenError()
+    if (batch.lost) return false
     if (after === undefined && this.#archive.resumeAfter !== undefined) this.#database.prepare("insert or replace into meta values ('listed', ?)").run(String(this.#now()))
+    return true
   }
 
   /** Where listing may go on; undefined when all must be listed. */
@@ -123,7 +131,9 @@ export class Catalog {
     const least = ends === undefined ? undefined : textOf(ends, 'least')
     const greatest = ends === undefined ? undefined : textOf(ends, 'greatest')
     if (least === undefined || greatest === undefined || resumeAfter(least) === undefined) return undefined
-    return resumeAfter(greatest)
+    // What could not be read is tried again.
+    const unread = this.#database.prepare('select min(name) name from object where size < 0').get()
+    return resumeAfter((unread === undefined ? undefined : textOf(unread, 'name')) ?? greatest)
   }
 
   async #takeObject(object: ArchiveObject, from: Progress, batch: Batch): Promise<void> {
@@ -139,7 +149,8 @@ export class Catalog {
         const bytes = part.kind === 'part' ? part.bytes.length : 0
         if (!batch.fills(bytes)) continue
         const to = await progressAfter(reader, progress, parts)
-        if (!batch.add({ object, from: progress, parts, done: false, to }) || !batch.write()) return
+        batch.add({ object, from: progress, parts, done: false, to })
+        if (!batch.write()) return
         progress = to
         parts = []
       }
@@ -183,9 +194,15 @@ class Batch {
   readonly #write: (items: readonly BatchItem[]) => boolean
   #items: BatchItem[] = []
   #bytes = 0
+  #lost = false
 
   constructor(write: (items: readonly BatchItem[]) => boolean) {
     this.#write = write
+  }
+
+  /** Something was dropped. */
+  get lost(): boolean {
+    return this.#lost
   }
 
   get isFull(): boolean {
@@ -198,16 +215,17 @@ class Batch {
     return this.#bytes >= BATCH_BYTES
   }
 
-  add(item: BatchItem): boolean {
+  add(item: BatchItem): void {
     this.#items.push(item)
-    return true
   }
 
-  /** @returns false when another process was faster: then what was read is dropped, and the next refresh sees what is left */
+  /** @returns false when another process was faster: then what was read is dropped */
   write(): boolean {
     const items = this.#items
     this.#items = []
     this.#bytes = 0
-    return items.length === 0 || this.#write(items)
+    if (items.length === 0 || this.#write(items)) return true
+    this.#lost = true
+    return false
   }
 }

@@ -165,6 +165,15 @@ describe('catalog of an archive in S3', () => {
     expect((await list()).out).to.include('session-23')
   })
 
+  it('reads what could not be read before, however old it is', async () => {
+    let asked = 0
+    aws.refuse = operation => (operation === 's3:GET' && asked++ === 0 ? { status: 403, code: 'AccessDenied' } : undefined)
+    const { out, err } = await list()
+    expect(out).to.not.match(/session-1$/m)
+    expect(err).to.include('not everything could be read')
+    expect((await list()).out).to.match(/session-1$/m)
+  })
+
   it('says that credentials are wrong when they are', async () => {
     process.env['AWS_SECRET_ACCESS_KEY'] = 'wrong'
     const { code, err } = await list()

@@ -1,14 +1,19 @@
 import { deepStrictEqual } from 'node:assert'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
+import { expect } from 'chai'
 import fc from 'fast-check'
 
+import type { Archive } from '../../../src/archive/archive.ts'
 import { catalogRecording } from '../../../src/archive/catalog-recording.ts'
 import type { OpenRecording } from '../../../src/archive/catalog-recording.ts'
 import { Catalog } from '../../../src/archive/catalog.ts'
 import { anyPieces, anyWriters } from '../../support/any-recording.ts'
 import type { AnyPiece } from '../../support/any-recording.ts'
-import { segmentMember, segmentPayload } from '../../support/build-recording.ts'
+import { segmentMember, segmentPayload, storyLines } from '../../support/build-recording.ts'
 import { fuzzRuns } from '../../support/fuzz-runs.ts'
 import { memoryArchive } from '../../support/memory-archive.ts'
 import type { MemoryArchive } from '../../support/memory-archive.ts'
@@ -56,5 +61,41 @@ describe('Catalog', () => {
       }),
       fuzzRuns,
     )
+  })
+
+  it('holds every object when two processes build it at once, and each drops what the other was faster with', async () => {
+    const archive = memoryArchive()
+    const name = (at: number): string => `2026/03/01/08/${String(at).padStart(5, '0')}.jsonl.gz`
+    for (let at = 0; at < 700; at++) archive.put(name(at), segmentMember(`w${at}`, storyLines(`w${at}`, { session: `session-${at}` })))
+    const folder = await mkdtemp(join(tmpdir(), 'steno-catalog-'))
+    /** A catalog that stops before it reads one of these objects, until it is let go. */
+    const stopping = async (...at: readonly number[]) => {
+      const stops = at.map(each => ({ object: name(each), reached: Promise.withResolvers<void>(), go: Promise.withResolvers<void>() }))
+      const open = async (object: string): ReturnType<Archive['open']> => {
+        const stop = stops.find(each => each.object === object)
+        stop?.reached.resolve()
+        await stop?.go.promise
+        return await archive.open(object)
+      }
+      return { catalog: await Catalog.open({ ...archive, open }, folder, () => NOW_MS), stops }
+    }
+    // Batches are of 200 objects.
+    const one = await stopping(150, 460)
+    const other = await stopping(250)
+    const [first, second] = one.stops
+    const [only] = other.stops
+    const ones = one.catalog.refresh()
+    await first?.reached.promise
+    const others = other.catalog.refresh()
+    await only?.reached.promise
+    first?.go.resolve()
+    await second?.reached.promise
+    only?.go.resolve()
+    second?.go.resolve()
+    await Promise.all([ones, others])
+    expect(one.catalog.database.prepare('select count(*) n from object').get()?.['n']).to.equal(700)
+    await one.catalog.close()
+    await other.catalog.close()
+    await rm(folder, { recursive: true })
   })
 })
