@@ -15,10 +15,10 @@ export interface RecordAnswer {
  * @param sent number of records in the request
  * @returns receipts in the order of the request. `FailedPutCount` is not asked: an entry speaks for itself, and only an id is a yes
  */
-export function receiptsOf(stream: string, sent: number, answers: readonly RecordAnswer[] | undefined): readonly Receipt[] {
-  if (answers?.length !== sent) {
+export function receiptsOf(stream: string, sent: number, answers: readonly RecordAnswer[]): readonly Receipt[] {
+  if (answers.length !== sent) {
     // Which answer belongs to which record cannot be known: all are sent again.
-    const error = new StenoError('sink.io', `Firehose stream '${stream}': ${sent} records were sent and ${answers?.length ?? 0} answered; sending all of them again`)
+    const error = new StenoError('sink.io', `Firehose stream '${stream}': ${sent} records were sent and ${answers.length} answered; sending all of them again`)
     return Array.from({ length: sent }, () => error)
   }
   return answers.map(({ RecordId: id, ErrorCode: code, ErrorMessage: message }) => {

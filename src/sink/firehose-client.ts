@@ -2,8 +2,9 @@
 
 import { createCredentialSource, serviceUrl } from '../platform/aws/credentials.ts'
 import type { Environment } from '../platform/aws/credentials.ts'
-import { awsErrorName } from '../platform/aws/error-name.ts'
+import { failureName } from '../platform/aws/error-name.ts'
 import { createAwsHttp } from '../platform/aws/http.ts'
+import { parseJson, refusalOf } from '../platform/aws/refusal.ts'
 import { createSigner } from '../platform/aws/signature.ts'
 import type { AwsCredentials } from '../platform/aws/signature.ts'
 import { FirehoseFailure } from './firehose.ts'
@@ -32,7 +33,7 @@ export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 
     try {
       return await source.get(signal)
     } catch (cause) {
-      throw new FirehoseFailure({ name: nameOf(cause), message: '', status: undefined, credentials: true }, { cause })
+      throw new FirehoseFailure({ name: failureName(cause), message: '', status: undefined, credentials: true }, { cause })
     }
   }
   return {
@@ -41,11 +42,11 @@ export function createFirehoseClient({ region, endpoint }: Omit<FirehoseConfig, 
       const body = requestBody(stream, records)
       const headers = sign({ method: 'POST', url, headers: HEADERS, body }, keys, { region, service: 'firehose', nowMs: now() + aheadMs })
       const answer = await http.post(url, headers, body, signal).catch((cause: unknown) => {
-        throw new FirehoseFailure({ name: nameOf(cause), message: '', status: undefined, credentials: false }, { cause })
+        throw new FirehoseFailure({ name: failureName(cause), message: '', status: undefined, credentials: false }, { cause })
       })
-      const parsed = parseAnswer(answer.body)
-      if (answer.status === 200 && Array.isArray(parsed.RequestResponses)) return parsed.RequestResponses
-      const failure = { name: awsErrorName(String(answer.headers['x-amzn-errortype'] ?? parsed.__type ?? `status ${answer.status}`)), message: parsed.message ?? parsed.Message ?? '', status: answer.status, credentials: false }
+      const answers = answer.status === 200 ? recordAnswers(answer.body) : undefined
+      if (answers !== undefined) return answers
+      const failure = { ...refusalOf(answer), credentials: false }
       const serviceMs = Date.parse(answer.headers.date ?? '')
       if (sinkCode(failure) === 'sink.clock' && !Number.isNaN(serviceMs)) aheadMs = serviceMs - now()
       throw new FirehoseFailure(failure)
@@ -72,25 +73,18 @@ function requestBody(stream: string, records: readonly Uint8Array[]): Buffer {
   return body.subarray(0, at)
 }
 
-interface Answer {
-  readonly RequestResponses?: readonly RecordAnswer[]
-  readonly __type?: string
-  readonly message?: string
-  readonly Message?: string
+/** @returns undefined when it is no answer of the service */
+function recordAnswers(body: string): readonly RecordAnswer[] | undefined {
+  const parsed = parseJson(body)
+  const answers: unknown = typeof parsed === 'object' && parsed !== null && 'RequestResponses' in parsed ? parsed.RequestResponses : undefined
+  return Array.isArray(answers) ? answers.map(recordAnswer) : undefined
 }
 
-/** Of another form than the service's, such as a proxy's page, it is an answer without content. */
-function parseAnswer(text: string): Answer {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return typeof parsed === 'object' && parsed !== null ? parsed : {}
-  } catch {
-    return {}
+function recordAnswer(entry: unknown): RecordAnswer {
+  const fields = new Map<string, unknown>(typeof entry === 'object' && entry !== null ? Object.entries(entry) : [])
+  const text = (name: string): string | undefined => {
+    const value = fields.get(name)
+    return typeof value === 'string' ? value : undefined
   }
-}
-
-function nameOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return 'unknown error'
-  // Errors of the connection are all named `Error`; their code tells.
-  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name
+  return { RecordId: text('RecordId'), ErrorCode: text('ErrorCode'), ErrorMessage: text('ErrorMessage') }
 }

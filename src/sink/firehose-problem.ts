@@ -5,6 +5,7 @@
 
 import { StenoError } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
+import { isClockError } from '../platform/aws/error-name.ts'
 
 /** As the client tells it. */
 export interface AwsFailure {
@@ -44,9 +45,8 @@ const CODES: Readonly<Record<string, SinkErrorCode>> = {
   IncompleteSignatureException: 'sink.credentials',
   OptInRequired: 'sink.denied',
   NotAuthorized: 'sink.denied',
-  RequestExpired: 'sink.clock',
-  RequestInTheFuture: 'sink.clock',
-  RequestTimeTooSkewed: 'sink.clock',
+  InvalidSignatureException: 'sink.credentials',
+  SignatureDoesNotMatch: 'sink.credentials',
 }
 
 /** Whose text names a resource or a rule, and nothing that was signed. */
@@ -55,9 +55,9 @@ const MAX_DETAIL = 300
 
 export function sinkCode({ name, message, status, credentials }: AwsFailure): SinkErrorCode {
   if (credentials) return 'sink.credentials'
-  // AWS answers a wrong clock, and a region other than the endpoint's, with the code of a wrong signature, and says which only in the text.
+  // AWS answers a region other than the endpoint's with the code of a wrong signature, and says it only in the text.
   if (name === 'InvalidSignatureException' && /valid region/i.test(message)) return 'sink.missing'
-  if (name === 'InvalidSignatureException' || name === 'SignatureDoesNotMatch') return /expired|not yet current|skew/i.test(message) ? 'sink.clock' : 'sink.credentials'
+  if (isClockError({ name, message })) return 'sink.clock'
   const known = CODES[name]
   if (known !== undefined) return known
   if (/KMS/.test(name)) return 'sink.key'

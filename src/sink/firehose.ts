@@ -20,7 +20,7 @@ export interface FirehoseConfig {
 
 /** Rejects with a FirehoseFailure. */
 export interface FirehoseClient {
-  putRecordBatch(stream: string, records: readonly Uint8Array[], signal: AbortSignal): Promise<readonly RecordAnswer[] | undefined>
+  putRecordBatch(stream: string, records: readonly Uint8Array[], signal: AbortSignal): Promise<readonly RecordAnswer[]>
   close(): void
 }
 

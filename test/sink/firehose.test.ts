@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 
 import { FirehoseClient, PutRecordBatchCommand } from '@aws-sdk/client-firehose'
 import { expect } from 'chai'
@@ -117,6 +118,45 @@ describe('firehose sink, when the service fails', () => {
       expect(aws.calls).to.have.length(1)
     })
   }
+
+  const page = '<html><head><title>502 Bad Gateway</title></head></html>'
+  for (const { what, status = 200, body, headers = {}, expected = 'sink.io' } of [
+    { what: 'fewer records than were sent', body: JSON.stringify({ FailedPutCount: 0, RequestResponses: [{ RecordId: 'a' }] }) },
+    { what: 'more records than were sent', body: JSON.stringify({ FailedPutCount: 0, RequestResponses: [{ RecordId: 'a' }, { RecordId: 'b' }, { RecordId: 'c' }, { RecordId: 'd' }] }) },
+    { what: 'records of another form', body: JSON.stringify({ RequestResponses: [null, 7, { RecordId: 7 }] }) },
+    { what: 'records without an id', body: JSON.stringify({ RequestResponses: [{}, { RecordId: '' }, { RecordId: null }] }) },
+    { what: 'another JSON', body: '[1]' },
+    { what: 'half a JSON', body: '{"RequestResponses":[{"Reco' },
+    { what: 'nothing', body: '' },
+    { what: "a proxy's page", status: 502, body: page, headers: { 'content-type': 'text/html' } },
+    { what: 'that page as if all were well', body: page, headers: { 'content-type': 'text/html' } },
+    { what: 'compressed bytes', body: gzipSync(JSON.stringify({ RequestResponses: [{ RecordId: 'a' }, { RecordId: 'b' }, { RecordId: 'c' }] })), headers: { 'content-encoding': 'gzip' } },
+    { what: 'a redirect', status: 302, body: '', headers: { location: 'http://127.0.0.1:1/' } },
+    { what: 'an error whose text is no text', status: 400, body: JSON.stringify({ __type: 'AccessDeniedException', message: { why: 1 } }), expected: 'sink.denied' },
+    { what: 'an error whose name is no text', status: 400, body: JSON.stringify({ __type: 7, message: null }) },
+    { what: 'more than it would ever say', body: `"${'x'.repeat(2 * 1024 * 1024)}"` },
+  ]) {
+    it(`counts nothing as accepted when the answer is ${what}`, async () => {
+      aws.fault = () => ({ type: 'odd', status, body, headers })
+      expect(codes(await sink.put(three, signal))).to.deep.equal([expected, expected, expected])
+      aws.fault = undefined
+      expect(codes(await sink.put(three, signal))).to.deep.equal(['accepted', 'accepted', 'accepted'])
+    })
+  }
+
+  it('takes a record with an id and without an error as accepted, also where a store says null for what is not there', async () => {
+    aws.fault = () => ({ type: 'odd', status: 200, body: JSON.stringify({ FailedPutCount: 0, RequestResponses: [{ RecordId: 'a', ErrorCode: null, ErrorMessage: null }] }) })
+    expect(codes(await sink.put([segment(0)], signal))).to.deep.equal(['accepted'])
+  })
+
+  it('says that time ran out when no answer came in time', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    aws.fault = () => ({ type: 'hold', until: promise })
+    const [receipt] = await sink.put([segment(0)], AbortSignal.timeout(50))
+    expect(receipt).to.include({ code: 'sink.io' })
+    expect(String(receipt)).to.include('TimeoutError')
+    resolve()
+  })
 
   it('counts nothing as accepted when the answer is lost, before or after the records were taken', async () => {
     for (const accept of [false, true]) {

@@ -2,12 +2,12 @@
 
 import { createCredentialSource, serviceUrl } from './credentials.ts'
 import type { CredentialSource, Environment } from './credentials.ts'
-import { awsErrorName } from './error-name.ts'
+import { failureName, isClockError } from './error-name.ts'
 import { createAwsHttp } from './http.ts'
 import type { AwsAnswer } from './http.ts'
+import { parseJson, refusalOf } from './refusal.ts'
 import { signedHeaders } from './signature.ts'
 import type { AwsCredentials } from './signature.ts'
-import { xmlElement } from './xml-element.ts'
 
 /** `name` is the code of the service, or what the connection says, such as `ECONNREFUSED`. */
 export class AwsCallError extends Error {
@@ -53,7 +53,7 @@ export function createAwsCaller({ region, endpoint, env, now }: AwsCallerDeps): 
     try {
       return await source.get(signal)
     } catch (cause) {
-      throw new AwsCallError(connectionError(cause), cause instanceof Error ? cause.message : '', { credentials: true, cause })
+      throw new AwsCallError(failureName(cause), cause instanceof Error ? cause.message : '', { credentials: true, cause })
     }
   }
   const post = async (service: string, url: URL, headers: Readonly<Record<string, string>>, body: Buffer, signal: AbortSignal): Promise<AwsAnswer> => {
@@ -61,10 +61,11 @@ export function createAwsCaller({ region, endpoint, env, now }: AwsCallerDeps): 
     for (let corrected = false; ; corrected = true) {
       const signed = signedHeaders({ method: 'POST', url, headers, body }, keys, { region, service, nowMs: now() + aheadMs })
       const answer = await http.post(url, signed, body, signal).catch((cause: unknown) => {
-        throw new AwsCallError(connectionError(cause), cause instanceof Error ? cause.message : '', { cause })
+        throw new AwsCallError(failureName(cause), cause instanceof Error ? cause.message : '', { cause })
       })
       if (answer.status === 200) return answer
-      const error = refusalOf(answer)
+      const { name, message, status } = refusalOf(answer)
+      const error = new AwsCallError(name, message, { status })
       const serviceMs = Date.parse(answer.headers.date ?? '')
       if (corrected || Number.isNaN(serviceMs) || !isClockError(error)) throw error
       aheadMs = serviceMs - now()
@@ -83,34 +84,4 @@ export function createAwsCaller({ region, endpoint, env, now }: AwsCallerDeps): 
     },
     close: () => http.close(),
   }
-}
-
-/** AWS answers a wrong clock with the code of a wrong signature, and says which only in the text. */
-export function isClockError({ name, message }: { readonly name: string; readonly message: string }): boolean {
-  return /^RequestExpired$|^RequestInTheFuture$|^RequestTimeTooSkewed$/.test(name) || (/^InvalidSignatureException$|^SignatureDoesNotMatch$/.test(name) && /expired|not yet current|skew/i.test(message))
-}
-
-function refusalOf({ status, headers, body }: AwsAnswer): AwsCallError {
-  const parsed = parseJson(body)
-  const said = (field: string): string | undefined => {
-    const value: unknown = typeof parsed === 'object' && parsed !== null ? Object.entries(parsed).find(([name]) => name.toLowerCase() === field)?.[1] : undefined
-    return typeof value === 'string' ? value : undefined
-  }
-  const type = headers['x-amzn-errortype']
-  const name = (typeof type === 'string' ? type : undefined) ?? said('__type') ?? xmlElement(body, 'Code') ?? `status ${status}`
-  return new AwsCallError(awsErrorName(name), said('message') ?? xmlElement(body, 'Message') ?? '', { status })
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** Errors of the connection are all named `Error`; their code tells. */
-function connectionError(cause: unknown): string {
-  if (!(cause instanceof Error)) return 'unknown error'
-  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name
 }

@@ -43,6 +43,8 @@ export function createAwsHttp(): AwsHttp {
       const limited = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)])
       return await new Promise((resolve, reject) => {
         const options = { protocol: url.protocol, hostname: url.hostname.replaceAll(/^\[|\]$/g, ''), port: url.port, path: url.pathname, method: 'POST', headers: { ...headers, 'content-length': body.length }, agent, signal: limited }
+        // Of an abort Node tells no more than that there was one.
+        const refuse = (error: Error): void => reject(limited.aborted ? limited.reason : error)
         const request = http.request(options, response => {
           const chunks: Buffer[] = []
           let bytes = 0
@@ -51,7 +53,7 @@ export function createAwsHttp(): AwsHttp {
             bytes += chunk.length
             if (bytes > MAX_ANSWER_BYTES) response.destroy(new Error('the answer is too long'))
           })
-          response.on('error', reject)
+          response.on('error', refuse)
           response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString('utf8') }))
         })
         const connecting = setTimeout(() => request.destroy(Object.assign(new Error('no connection'), { code: 'ETIMEDOUT' })), CONNECT_MS)
@@ -61,7 +63,7 @@ export function createAwsHttp(): AwsHttp {
           else connected()
         })
         request.on('close', () => clearTimeout(connecting))
-        request.on('error', reject)
+        request.on('error', refuse)
         request.end(body)
       })
     },

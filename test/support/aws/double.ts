@@ -27,6 +27,8 @@ export type Fault =
   | { readonly type: 'partial'; readonly fails: (index: number) => boolean; readonly code?: string }
   /** The connection is reset; `accept` says whether the records were taken first. */
   | { readonly type: 'reset'; readonly accept: boolean }
+  /** Nothing is accepted, and the answer is none of Firehose's. */
+  | { readonly type: 'odd'; readonly status: number; readonly body: string | Buffer; readonly headers?: Readonly<Record<string, string>> }
   /** The answer waits. */
   | { readonly type: 'hold'; readonly until: Promise<unknown> }
 
@@ -179,6 +181,7 @@ async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target:
   calls.push(call)
   const fault = double.fault?.(call)
   if (fault?.type === 'hold') await fault.until
+  if (fault?.type === 'odd') return void res.writeHead(fault.status, fault.headers).end(fault.body)
   if (fault?.type === 'refuse') return failJson(res, fault.status, fault.code, fault.message ?? fault.code)
   if (records.length === 0 || records.length > MAX_RECORDS) return failJson(res, 400, 'ValidationException', 'records')
   if (records.some(record => record.length > MAX_RECORD_BYTES)) return failJson(res, 400, 'ValidationException', 'a record is larger than 1000 KiB')

@@ -1,6 +1,7 @@
 /** What an error of AWS means to who looks at a stream or a bucket. Pure. */
 
-import { AwsCallError, isClockError } from '../../../platform/aws/call.ts'
+import { AwsCallError } from '../../../platform/aws/call.ts'
+import { failureName, isClockError } from '../../../platform/aws/error-name.ts'
 import type { CheckResult } from '../check.ts'
 import { problem } from '../check.ts'
 
@@ -16,7 +17,7 @@ const CONNECTION = /^(?:E[A-Z_]+|TimeoutError|NetworkingError)$/
 
 export function explainAws(error: unknown, { region, timeout, late }: ExplainOptions): CheckResult {
   if (!(error instanceof Error)) return unknown(String(error), 'try again')
-  const name = nameOf(error)
+  const name = failureName(error)
   const { message } = error
   const why = message === '' || message === name || message === 'UnknownError' ? name : `${name}: ${message.slice(0, MAX_DETAIL)}`
   if (late() && (name === 'ABORT_ERR' || name === 'AbortError' || name === 'TimeoutError')) return unknown(`no answer within ${timeout}`, 'check network, region and endpoint, or give it longer with --timeout')
@@ -39,9 +40,4 @@ const MAX_DETAIL = 300
 
 function unknown(found: string, change: string): CheckResult {
   return { state: 'unknown', found, change }
-}
-
-/** Connections fail as `Error` or `AggregateError`; their code tells. */
-function nameOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }
