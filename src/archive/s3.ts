@@ -4,9 +4,10 @@
  */
 
 import { GetObjectCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3'
-import type { ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
+import type { GetObjectCommandOutput, ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
 
 import { StenoError } from '../errors.ts'
+import { failureName } from '../platform/aws/error-name.ts'
 import type { Archive, ArchiveObject, ObjectReader } from './archive.ts'
 import { isRecording, readVersionName, resumeAfter, versionName } from './s3-keys.ts'
 
@@ -27,7 +28,10 @@ const HOP_BYTES = 128 * 1024
 /** For a reader that goes on from where it was. */
 const AHEAD_BYTES = 4 * 1024 * 1024
 const CONNECT_MS = 5_000
+/** Until an answer begins, and between two pieces of it. */
 const CALL_MS = 60_000
+/** An answer that breaks off is asked for again so often; the SDK looks only at its head. */
+const ATTEMPTS = 3
 /** A question every half second would cost. */
 const FRESH_MS = 5_000
 
@@ -43,7 +47,7 @@ export function s3Archive(name: string, place: S3Place): S3Archive {
     followRegionRedirects: endpoint === undefined,
     // A range has no checksum of the whole.
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: CALL_MS, throwOnRequestTimeout: true },
+    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: CALL_MS, socketTimeout: CALL_MS, throwOnRequestTimeout: true },
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
   })
@@ -60,8 +64,8 @@ export function s3Archive(name: string, place: S3Place): S3Archive {
     }
     for await (const page of pages(after)) {
       const entries = [...(page.Versions ?? []).map(each => ({ ...each, marker: false })), ...(page.DeleteMarkers ?? []).map(each => ({ ...each, marker: true, Size: 0 }))]
-      // Two lists come back; in each, keys ascend and versions of a key descend in age.
-      entries.sort((a, b) => compare(a.Key ?? '', b.Key ?? '') || (b.LastModified?.getTime() ?? 0) - (a.LastModified?.getTime() ?? 0))
+      // Two lists come back; in each, keys ascend and what was stored last comes first. Times do not tell that: an upload in parts has the time at which it was begun.
+      entries.sort((a, b) => compare(a.Key ?? '', b.Key ?? ''))
       for (const entry of entries) {
         const key = (entry.Key ?? '').slice(prefix.length)
         if (key !== ownKey) {
@@ -83,6 +87,7 @@ export function s3Archive(name: string, place: S3Place): S3Archive {
       })
       yield page
       if (page.IsTruncated !== true) return
+      if (page.NextKeyMarker === undefined || (page.NextKeyMarker === marker.KeyMarker && page.NextVersionIdMarker === marker.VersionIdMarker)) throw new StenoError('archive.io', `bucket '${bucket}' of ${name} says that there is more, and not where to go on; look at that store: it must list versions as S3 does`)
       marker = { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker }
     }
   }
@@ -90,9 +95,11 @@ export function s3Archive(name: string, place: S3Place): S3Archive {
   const fetchRange = async (object: string, from: number, length: number): Promise<{ readonly bytes: Uint8Array; readonly size: number } | undefined> => {
     const { key, version } = readVersionName(object)
     try {
-      const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: `${prefix}${key}`, VersionId: version, Range: `bytes=${from}-${from + length - 1}` }))
-      const bytes = (await answer.Body?.transformToByteArray()) ?? new Uint8Array()
-      return { bytes, size: Number(/\/(\d+)$/.exec(answer.ContentRange ?? '')?.[1] ?? bytes.length) }
+      for (let attempt = 1; ; attempt++) {
+        const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: `${prefix}${key}`, VersionId: version, Range: `bytes=${from}-${from + length - 1}` }))
+        const bytes = await bodyOf(answer, attempt < ATTEMPTS)
+        if (bytes !== undefined) return { bytes, size: Number(/\/(\d+)$/.exec(answer.ContentRange ?? '')?.[1] ?? bytes.length) }
+      }
     } catch (cause) {
       const reason = nameOf(cause)
       if (reason === 'NoSuchKey' || reason === 'NoSuchVersion' || reason === 'NotFound' || reason === 'MethodNotAllowed') return undefined
@@ -127,6 +134,16 @@ export function s3Archive(name: string, place: S3Place): S3Archive {
   return { name, list, open, resumeAfter, versioned: true, freshMs: FRESH_MS, close: async () => client.destroy() }
 }
 
+/** @returns undefined when it breaks off and that is borne */
+async function bodyOf({ Body: body }: GetObjectCommandOutput, borne: boolean): Promise<Uint8Array | undefined> {
+  try {
+    return (await body?.transformToByteArray()) ?? new Uint8Array()
+  } catch (cause) {
+    if (borne) return undefined
+    throw cause
+  }
+}
+
 function readError(archive: string, what: string, cause: unknown): StenoError {
   const reason = nameOf(cause)
   if (reason === 'NoSuchBucket') return new StenoError('archive.missing', `there is no such bucket: ${archive}; check its name`, { cause })
@@ -139,10 +156,7 @@ function readError(archive: string, what: string, cause: unknown): StenoError {
 }
 
 function nameOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return 'unknown error'
-  // Connections fail as `Error` or `AggregateError`; their code tells.
-  if ('code' in cause && typeof cause.code === 'string') return cause.code
-  return cause.message === 'Region is missing' ? 'no region is set' : cause.name
+  return cause instanceof Error && /^Region (?:is missing|not accepted)/.test(cause.message) ? 'no region is set' : failureName(cause)
 }
 
 function compare(a: string, b: string): number {

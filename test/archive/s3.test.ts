@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -114,6 +117,33 @@ for (const { name, start } of SERVICES) {
   })
 }
 
+describe('place of an archive in S3', () => {
+  for (const [place, env, says] of [
+    ['s3:/bucket/x', {}, 'it is no s3 place'],
+    ['S3://bucket/x', {}, 'it is no s3 place'],
+    ['s3://', {}, 'it is no s3 place'],
+    ['s3://bucket/x?region=', {}, "'' is no region"],
+    ['s3://bucket/x?region=eu%20west', {}, "'eu west' is no region"],
+    ['s3://bucket/x?endpoint=http://', {}, 'endpoint must be an http or https URL'],
+    ['s3://bucket/x', { AWS_REGION: 'eu_west' }, 'AWS_REGION "eu_west" is no region'],
+    ['s3://bucket/x', { AWS_ENDPOINT_URL_S3: 'minio:9000' }, 'AWS_ENDPOINT_URL_S3 must be'],
+  ] as const) {
+    it(`is refused when it is ${place} with ${JSON.stringify(env)}`, async () => {
+      const { code, err } = await steno(['list', '--archive', place], { env })
+      expect(code).to.equal(2)
+      expect(err).to.include(says).and.include('usage.invalid')
+    })
+  }
+
+  it('has the usual region and endpoint where the variables are empty', async () => {
+    const restore = setAwsEnvironment({ ...STATIC, AWS_REGION: '' })
+    const { code, err } = await steno(['list', '--archive', 's3://bucket/x'], { env: { AWS_REGION: '', AWS_ENDPOINT_URL: '' } })
+    restore()
+    expect(code).to.equal(1)
+    expect(err).to.include('no region is set').and.include('archive.io')
+  })
+})
+
 describe('catalog of an archive in S3', () => {
   let aws: AwsDouble
   let cache: string
@@ -172,6 +202,38 @@ describe('catalog of an archive in S3', () => {
     expect(out).to.not.match(/session-1$/m)
     expect(err).to.include('not everything could be read')
     expect((await list()).out).to.match(/session-1$/m)
+  })
+
+  it('reads an object again when the answer breaks off', async () => {
+    let asked = 0
+    aws.refuse = operation => (operation === 's3:GET' && ++asked <= 2 ? 'cut' : undefined)
+    const { out, err } = await list()
+    expect(out).to.match(/session-1$/m)
+    expect(err).to.equal('')
+  })
+
+  it('says what could not be read when answers go on breaking off', async () => {
+    aws.refuse = operation => (operation === 's3:GET' ? 'cut' : undefined)
+    const { code, err } = await list()
+    expect(code).to.equal(1)
+    expect(err).to.match(/cannot read '2026\/03\/01.*(ECONNRESET|Error)/)
+  })
+
+  it('takes versions in the order in which they were stored: an upload that was begun before and ended later shadows nothing', async () => {
+    aws.bucket.put(KEY, Buffer.concat([FIRST, SECOND]), nowMs)
+    const forged = LINES.map((line, at) => (at === 2 ? line.replace('grüße', 'forged') : line))
+    aws.bucket.put(KEY, Buffer.concat([segmentMember('w1', forged, { from: 0, to: HALF }), SECOND]), nowMs - 3_600_000)
+    const { out } = await steno(['frame', 'session-one', '2', '--raw', '--archive', `s3://${BUCKET}/team-a?endpoint=${aws.endpoint}`], { env: { XDG_CACHE_HOME: cache }, now: () => nowMs })
+    expect(out).to.include('grüße').and.not.include('forged')
+  })
+
+  it('ends when a store says that there is more, and not where', async () => {
+    const server = createServer((_req, res) => res.end('<?xml version="1.0"?><ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>')).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { code, err } = await steno(['list', '--archive', `s3://${BUCKET}/team-a?endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}`], { now: () => nowMs })
+    server.close()
+    expect(code).to.equal(1)
+    expect(err).to.include('archive.io').and.include('not where to go on')
   })
 
   it('says that credentials are wrong when they are', async () => {

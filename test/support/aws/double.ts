@@ -53,8 +53,8 @@ export interface AwsDouble {
   onS3: ((url: string) => void) | undefined
   /** ms that the service's clock is ahead of this machine's. */
   aheadMs: number
-  /** Refuses a request by its operation, such as `firehose:DescribeDeliveryStream`, `sts:GetCallerIdentity`, `s3:GET versioning` or `s3:GET` of an object; never answers with `silence`. */
-  refuse: ((operation: string) => { readonly status: number; readonly code: string; readonly message?: string } | 'silence' | undefined) | undefined
+  /** Refuses a request by its operation, such as `firehose:DescribeDeliveryStream`, `sts:GetCallerIdentity`, `s3:GET versioning` or `s3:GET` of an object; never answers with `silence`, breaks off an answer of S3 with `cut`. */
+  refuse: ((operation: string) => { readonly status: number; readonly code: string; readonly message?: string } | 'silence' | 'cut' | undefined) | undefined
   /** Role by role: makes AssumeRoleWithWebIdentity fail with a code. */
   denyRole: { readonly status: number; readonly code: string } | undefined
   /** Lets all credentials that were handed out by STS end. */
@@ -131,6 +131,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     const operation = target.startsWith('Firehose_20150804.') ? `firehose:${target.slice(18)}` : isIdentity ? 'sts:GetCallerIdentity' : `s3:${[req.method, settingOf(url) ?? (url.searchParams.has('versions') ? 'versions' : undefined)].filter(each => each !== undefined).join(' ')}`
     const refusal = double.refuse?.(operation)
     if (refusal === 'silence') return
+    if (refusal === 'cut') return void res.writeHead(206, { 'Content-Length': 1000, 'Content-Range': 'bytes 0-999/1000' }).write('half', () => req.socket.destroy())
     const failure = refusal ?? (problem === undefined ? undefined : { status: operation.startsWith('firehose') ? 400 : 403, ...problem })
     if (failure !== undefined) return (operation.startsWith('firehose') ? failJson : fail)(res, failure.status, failure.code, failure.message ?? failure.code)
     if (isIdentity) return callerIdentity(res)
