@@ -16,6 +16,7 @@ export function sinkOf({ archive, archiveMax, sink }: { readonly archive?: strin
   if (sink === undefined) {
     const path = archive ?? defaultArchive(io)
     if (isS3(path)) throw new StenoError('usage.invalid', `recordings reach ${path} through Firehose: give --sink firehose://stream, and a folder or nothing as archive`)
+    if (/^firehose:/i.test(path)) throw new StenoError('usage.invalid', `${path} is no folder; give it as --sink`)
     return { type: 'directory', path: resolve(path), ...(archiveMax === undefined ? {} : { maxBytes: sizeFlag('--archive-max', archiveMax) }) }
   }
   if (archiveMax !== undefined) throw new StenoError('usage.invalid', '--archive-max is of a folder, and --sink names a stream; leave one of them out')
@@ -25,8 +26,8 @@ export function sinkOf({ archive, archiveMax, sink }: { readonly archive?: strin
 
 /** @throws StenoError `usage.invalid` */
 export function firehosePlace(sink: string, io: CliIo): FirehoseConfig {
-  const { name, path, region = io.env['AWS_REGION'], endpoint } = parseAwsPlace('--sink', sink, 'firehose', ['region', 'endpoint'])
+  const { name, path, region, endpoint } = parseAwsPlace('--sink', sink, 'firehose', { options: ['region', 'endpoint'], env: io.env })
   if (path !== '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: a stream has no path`)
-  if (region === undefined || region === '') throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: no region is set; add ?region=…, or set AWS_REGION`)
+  if (region === undefined) throw new StenoError('usage.invalid', `--sink ${JSON.stringify(sink)}: no region is set; add ?region=…, or set AWS_REGION`)
   return { stream: name, region, endpoint }
 }

@@ -18,7 +18,7 @@ import { expect } from 'chai'
 import type { Finding } from '../../src/cli/doctor/check.ts'
 import { startAwsDouble, STATIC_KEYS } from '../support/aws/double.ts'
 import type { AwsDouble } from '../support/aws/double.ts'
-import { awsEnvironment } from '../support/aws/environment.ts'
+import { awsEnvironment, setAwsEnvironment } from '../support/aws/environment.ts'
 import { SERVICES } from '../support/aws/services.ts'
 import type { AwsService } from '../support/aws/services.ts'
 import { segmentMember, storyLines } from '../support/build-recording.ts'
@@ -278,14 +278,17 @@ describe('steno doctor aws, when AWS fails', () => {
   })
 
   for (const [title, env, expected] of [
-    ['there are none', { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' }, /aws\.credentials +unknown +the credentials are refused/],
+    ['there are none', { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' }, /aws\.credentials +problem +no credentials: CredentialsProviderError/],
     ['the token file is missing', { AWS_WEB_IDENTITY_TOKEN_FILE: '/nowhere/token', AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/recorder' }, /aws\.credentials +problem +no credentials: ENOENT/],
     ['the secret is wrong', { AWS_SECRET_ACCESS_KEY: 'not-the-secret' }, /aws\.credentials +unknown +the credentials are refused \(InvalidSignatureException\)/],
   ] as const) {
     it(`says so when the credentials fail: ${title}`, async () => {
       const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, ...rest } = { ...awsEnvironment(KEYS), AWS_ENDPOINT_URL: aws.endpoint, ...env } as Record<string, string>
+      // The SDK's own providers look at the process.
+      const restore = setAwsEnvironment({})
       const keys = title === 'the token file is missing' ? {} : { AWS_ACCESS_KEY_ID: id ?? '', AWS_SECRET_ACCESS_KEY: secret ?? '' }
       const { code, out, err } = await steno(['doctor', 'aws', '--sink', 'firehose://right', '--archive', ARCHIVE], { env: { ...rest, ...keys }, now: Date.now })
+      restore()
       expect(code).to.equal(1)
       expect(out).to.match(expected)
       expect(out + err).not.to.match(/not-the-secret|wJalrXUtn/)

@@ -92,11 +92,26 @@ describe('steno up --sink', () => {
     ['an unknown parameter', ['--sink', 'firehose://s?regin=r'], "'regin' is none of region, endpoint"],
     ['a path', ['--sink', 'firehose://s/x?region=r'], 'a stream has no path'],
     ['an archive in S3', ['--archive', 's3://bucket'], 'through Firehose'],
+    ['an archive in S3 that is written wrongly', ['--archive', 's3:/bucket'], 'through Firehose'],
+    ['a stream in place of a folder', ['--archive', 'firehose://s'], 'give it as --sink'],
+    ['a name that no stream has', ['--sink', `firehose://${'s'.repeat(65)}?region=r`], 'it is no firehose place'],
+    ['a region that is none', ['--sink', 'firehose://s?region=eu%20west'], "'eu west' is no region"],
+    ['an empty region', ['--sink', 'firehose://s?region='], "'' is no region"],
+    ['an endpoint that is no URL', ['--sink', 'firehose://s?region=r&endpoint=http://h:99999'], 'endpoint must be an http or https URL'],
+    ['keys in the endpoint', ['--sink', 'firehose://s?region=r&endpoint=http://a:b@h'], 'without user name or password'],
   ] as const) {
     it(`is refused with ${what}`, async () => {
       const { code, err } = await steno(['up', '--upstream', 'http://127.0.0.1:1/mcp', ...argv])
       expect(code).to.equal(2)
       expect(err).to.include(says).and.include('usage.invalid')
+    })
+  }
+
+  for (const [name, value] of [['AWS_REGION', 'eu_west'], ['AWS_ENDPOINT_URL', 'localhost:4566'], ['AWS_ENDPOINT_URL_STS', 'nothing']] as const) {
+    it(`is refused when ${name} is wrong`, async () => {
+      const { code, err } = await steno(['up', '--upstream', 'http://127.0.0.1:1/mcp', '--sink', 'firehose://s?region=r'], { env: { [name]: value } })
+      expect(code).to.equal(2)
+      expect(err).to.include(name).and.include('usage.invalid')
     })
   }
 })

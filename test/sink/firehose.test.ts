@@ -228,6 +228,19 @@ describe('firehose sink, when the service fails', () => {
   })
 })
 
+describe('firehose sink, with variables that are empty', () => {
+  it('takes them for unset, as the SDK does', async () => {
+    const aws = await startAwsDouble()
+    const restore = setAwsEnvironment({ ...STATIC, AWS_SESSION_TOKEN: '', AWS_ENDPOINT_URL: '', AWS_PROFILE: '' })
+    const sink = await firehose(aws.endpoint)
+    const receipts = await sink.put([segment(0)], signal)
+    await sink.close()
+    restore()
+    await aws.close()
+    expect(codes(receipts)).to.deep.equal(['accepted'])
+  })
+})
+
 describe('firehose sink, with a web identity', () => {
   let folder: string
   let aws: AwsDouble
@@ -269,6 +282,18 @@ describe('firehose sink, with a web identity', () => {
     expect(aws.calls).to.have.length(0)
     await writeFile(tokenFile(), webIdentityToken(Date.now() + 600_000))
     expect(await put()).to.equal('accepted')
+  })
+
+  it('is not kept from the token by empty keys', async () => {
+    process.env['AWS_ACCESS_KEY_ID'] = ''
+    process.env['AWS_SECRET_ACCESS_KEY'] = ''
+    expect(await put()).to.equal('accepted')
+  })
+
+  it('asks for credentials once when the clock of the machine is hours ahead', async () => {
+    aws.aheadMs = -3 * 3_600_000
+    expect([await put(), await put(), await put()]).to.deep.equal(['sink.clock', 'accepted', 'accepted'])
+    expect(aws.requests.sts).to.equal(1)
   })
 
   it('goes on when the token file was missing and came', async () => {

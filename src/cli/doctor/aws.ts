@@ -24,7 +24,7 @@ export async function runDoctorAws(options: DoctorAwsOptions, io: CliIo): Promis
   const timeoutMs = durationFlag('--timeout', options.timeout)
   const { stream, archive } = placesOf(options, io)
   const region = stream?.region ?? archive?.region
-  if (region === undefined || region === '') throw new StenoError('usage.invalid', 'no region is set; add ?region=… to the place, or set AWS_REGION')
+  if (region === undefined) throw new StenoError('usage.invalid', 'no region is set; add ?region=… to the place, or set AWS_REGION')
   const all = awsChecks({ stream: stream !== undefined, sts: stream !== undefined || archive?.endpoint === undefined })
   const skip = options.skip ?? []
   for (const id of skip) if (!all.some(check => check.id === id)) throw new StenoError('usage.invalid', `--skip '${id}' is none of ${all.map(check => check.id).join(', ')}`)

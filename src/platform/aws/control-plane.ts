@@ -112,7 +112,7 @@ export function createControlPlane({ region, env, clock, perSecond, onCall }: Co
     assume: async (role, token, signal) => {
       const action = 'sts:AssumeRoleWithWebIdentity'
       try {
-        await assumeRoleWithWebIdentity({ role, token, sessionName: SESSION_NAME }, { env, region, http }, signal)
+        await assumeRoleWithWebIdentity({ role, token, sessionName: SESSION_NAME }, { env, region, http, now: clock.now }, signal)
         onCall?.(action, undefined)
       } catch (error) {
         if (signal.aborted) throw error

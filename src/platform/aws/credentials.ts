@@ -46,18 +46,24 @@ export function createCredentialSource(deps: CredentialDeps): CredentialSource {
 }
 
 async function ask(deps: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
-  const { env } = deps
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile, AWS_ROLE_ARN: role } = env
-  if (accessKeyId !== undefined && secretAccessKey !== undefined) return { accessKeyId, secretAccessKey, sessionToken: env['AWS_SESSION_TOKEN'] }
-  if (tokenFile !== undefined && role !== undefined && env['AWS_PROFILE'] === undefined) return await assumeRole(tokenFile, role, deps, signal)
+  const env = (name: string): string | undefined => setTo(deps.env[name])
+  const [accessKeyId, secretAccessKey] = [env('AWS_ACCESS_KEY_ID'), env('AWS_SECRET_ACCESS_KEY')]
+  const [tokenFile, role] = [env('AWS_WEB_IDENTITY_TOKEN_FILE'), env('AWS_ROLE_ARN')]
+  if (accessKeyId !== undefined && secretAccessKey !== undefined) return { accessKeyId, secretAccessKey, sessionToken: env('AWS_SESSION_TOKEN') }
+  if (tokenFile !== undefined && role !== undefined && env('AWS_PROFILE') === undefined) return await assumeRole(tokenFile, role, deps, signal)
   const { defaultProvider } = await import('@aws-sdk/credential-provider-node')
   const { expiration, ...found } = await defaultProvider()()
   return { ...found, expiresMs: expiration?.getTime() }
 }
 
+/** A variable of the SDK that is empty is not set. */
+export function setTo(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value
+}
+
 /** The token is read anew each time, since it is rotated. */
 async function assumeRole(tokenFile: string, role: string, deps: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
-  return await assumeRoleWithWebIdentity({ role, token: (await readFile(tokenFile, 'utf8')).trim(), sessionName: deps.env['AWS_ROLE_SESSION_NAME'] ?? 'steno-recorder' }, deps, signal)
+  return await assumeRoleWithWebIdentity({ role, token: (await readFile(tokenFile, 'utf8')).trim(), sessionName: setTo(deps.env['AWS_ROLE_SESSION_NAME']) ?? 'steno-recorder' }, deps, signal)
 }
 
 export interface WebIdentity {
@@ -67,20 +73,23 @@ export interface WebIdentity {
 }
 
 /** The request is not signed: the token is the proof. Rejects with an error whose name or code says why, and whose `status` is that of the answer. */
-export async function assumeRoleWithWebIdentity({ role, token, sessionName }: WebIdentity, { env, region, http }: Pick<CredentialDeps, 'env' | 'region' | 'http'>, signal: AbortSignal): Promise<AwsCredentials> {
+export async function assumeRoleWithWebIdentity({ role, token, sessionName }: WebIdentity, { env, region, http, now }: CredentialDeps, signal: AbortSignal): Promise<AwsCredentials> {
   const form = new URLSearchParams({ Action: 'AssumeRoleWithWebIdentity', Version: '2011-06-15', RoleArn: role, RoleSessionName: sessionName, WebIdentityToken: token })
   const url = new URL(serviceUrl('sts', region, env))
-  const { status, body } = await http.post(url, { 'content-type': 'application/x-www-form-urlencoded' }, Buffer.from(form.toString()), signal)
+  const { status, headers, body } = await http.post(url, { 'content-type': 'application/x-www-form-urlencoded' }, Buffer.from(form.toString()), signal)
   if (status !== 200) throw Object.assign(new Error('the token service refuses'), { name: xmlElement(body, 'Code') ?? `status ${status}`, status })
   const accessKeyId = xmlElement(body, 'AccessKeyId')
   const secretAccessKey = xmlElement(body, 'SecretAccessKey')
   const expiresMs = Date.parse(xmlElement(body, 'Expiration') ?? '')
   if (accessKeyId === undefined || secretAccessKey === undefined || Number.isNaN(expiresMs)) throw Object.assign(new Error('the token service gave no credentials'), { name: 'NoCredentials' })
-  return { accessKeyId, secretAccessKey, sessionToken: xmlElement(body, 'SessionToken'), expiresMs }
+  // By this machine's clock: where it runs ahead, they would seem to have ended, and be asked for again with each call.
+  const serviceMs = Date.parse(headers.date ?? '')
+  const aheadMs = Number.isNaN(serviceMs) ? 0 : serviceMs - now()
+  return { accessKeyId, secretAccessKey, sessionToken: xmlElement(body, 'SessionToken'), expiresMs: expiresMs - aheadMs }
 }
 
 /** The regional endpoint, or the one that the SDK's usual variables name. */
 export function serviceUrl(service: string, region: string, env: Environment): string {
-  const usual = env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`] ?? env['AWS_ENDPOINT_URL']
+  const usual = setTo(env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`]) ?? setTo(env['AWS_ENDPOINT_URL'])
   return usual ?? `https://${service}.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}/`
 }
