@@ -111,7 +111,7 @@ describe('alerts of a cluster', function () {
     monitors = objects.filter(each => each['kind'] === 'ServiceMonitor' || each['kind'] === 'PodMonitor')
     await retarget()
     const rules = objects.filter(each => each['kind'] === 'PrometheusRule')
-    await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')).map(group => ({ ...group, interval: '1s', rules: objectsAt(group, 'rules').map(({ for: _, ...rest }) => ({ ...rest, expr: String(rest['expr']).replace(/(steno_unshipped_seconds\)) > 300$/, `$1 > ${UNSHIPPED_S}`) })) })) }))
+    await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')).map(group => ({ ...group, interval: '1s', rules: objectsAt(group, 'rules').map(rule => ({ ...rule, for: '0s', expr: String(rule['expr']).replace(/(steno_unshipped_seconds\)) > 300$/, `$1 > ${UNSHIPPED_S}`) })) })) }))
     await writeFile(
       join(folder, 'prometheus.yaml'),
       dump({
