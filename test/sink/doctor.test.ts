@@ -1,3 +1,7 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
 /** `steno doctor aws` before streams and buckets that the AWS SDK has set up, well and badly. */
 
 import { CreateDeliveryStreamCommand, FirehoseClient, StartDeliveryStreamEncryptionCommand } from '@aws-sdk/client-firehose'
@@ -294,6 +298,19 @@ describe('steno doctor aws, when AWS fails', () => {
       expect(out + err).not.to.match(/not-the-secret|wJalrXUtn/)
     })
   }
+
+  it('waits no longer than it may when the program that a profile names gives no credentials', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'steno-profile-'))
+    const config = join(folder, 'config')
+    // It says nothing, and ends with this process.
+    await writeFile(config, '[default]\ncredential_process = cat\n')
+    const restore = setAwsEnvironment({ AWS_CONFIG_FILE: config })
+    const { code, out } = await steno(['doctor', 'aws', '--sink', `firehose://right?endpoint=${aws.endpoint}`, '--archive', ARCHIVE, '--timeout', '300ms'], { env: { AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: aws.endpoint }, now: Date.now })
+    restore()
+    await rm(folder, { recursive: true })
+    expect(code).to.equal(1)
+    expect(out).to.match(/aws\.credentials +unknown +no answer within 300ms/).and.to.match(/bucket\.versioning +unknown/)
+  })
 
   it('measures how far the clock is off, and looks at the rest all the same', async () => {
     aws.aheadMs = 3_600_000

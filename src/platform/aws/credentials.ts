@@ -17,6 +17,8 @@ export interface CredentialSource {
 
 /** New ones are asked for this long before the old ones end. */
 const EARLY_MS = 5 * 60_000
+/** For what the SDK finds: a program of a profile may ask a person, or hang. */
+const SDK_MS = 60_000
 
 export interface CredentialDeps {
   readonly env: Environment
@@ -52,8 +54,20 @@ async function ask(deps: CredentialDeps, signal: AbortSignal): Promise<AwsCreden
   if (accessKeyId !== undefined && secretAccessKey !== undefined) return { accessKeyId, secretAccessKey, sessionToken: env('AWS_SESSION_TOKEN') }
   if (tokenFile !== undefined && role !== undefined && env('AWS_PROFILE') === undefined) return await assumeRole(tokenFile, role, deps, signal)
   const { defaultProvider } = await import('@aws-sdk/credential-provider-node')
-  const { expiration, ...found } = await defaultProvider()()
+  const { expiration, ...found } = await unlessAborted(defaultProvider()(), AbortSignal.any([signal, AbortSignal.timeout(SDK_MS)]))
   return { ...found, expiresMs: expiration?.getTime() }
+}
+
+/** Rejects with the signal's reason, whatever becomes of what was waited for. */
+async function unlessAborted<T>(waited: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const abort = (): void => reject(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await Promise.race([waited, promise])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
 }
 
 /** A variable of the SDK that is empty is not set. */
