@@ -7,7 +7,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { CATALOG_VERSION, SCHEMA } from './catalog-schema.ts'
 
 const BUSY_MS = 10_000
+const BUSY = 5
+const READ_ONLY = 8
+const IO_ERROR = 10
 const CORRUPT = 11
+const FULL = 13
+const CANNOT_OPEN = 14
 const NOT_A_DATABASE = 26
 
 /** @param folder the archive's folder; undefined for a private catalog */
@@ -35,8 +40,18 @@ export async function discardCatalog(folder: string): Promise<void> {
 /** Whether SQLite says that the file is damaged, or that our tables are not in it. */
 export function isDamage(error: unknown): boolean {
   if (error instanceof CatalogVersionError) return true
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return false
-  return (error.errcode & 0xff) === CORRUPT || (error.errcode & 0xff) === NOT_A_DATABASE || /no such (table|column)/.test(error.message)
+  const code = sqliteCode(error)
+  return code === CORRUPT || code === NOT_A_DATABASE || (code !== undefined && error instanceof Error && /no such (table|column)/.test(error.message))
+}
+
+/** Whether SQLite says that it cannot write where the file is: no room, no rights, a disk that fails, or somebody else writes for long. */
+export function isUnwritable(error: unknown): boolean {
+  return [BUSY, READ_ONLY, IO_ERROR, FULL, CANNOT_OPEN].some(code => code === sqliteCode(error))
+}
+
+/** The primary result code (sqlite.org/rescode.html); undefined when it is no error of SQLite. */
+function sqliteCode(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined
 }
 
 class CatalogVersionError extends Error {}

@@ -82,7 +82,8 @@ export class CatalogWriter {
       this.#database.exec('commit')
       return current
     } catch (cause) {
-      this.#database.exec('rollback')
+      // Where the disk is full SQLite has taken it back itself.
+      if (this.#database.isTransaction) this.#database.exec('rollback')
       this.#forget()
       throw cause
     }

@@ -6,8 +6,9 @@
 import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 
+import { StenoError } from '../errors.ts'
 import type { Archive, ArchiveObject, Finding, ObjectReader } from './archive.ts'
-import { discardCatalog, isDamage, openCatalogFile } from './catalog-file.ts'
+import { discardCatalog, isDamage, isUnwritable, openCatalogFile } from './catalog-file.ts'
 import { SCHEMA } from './catalog-schema.ts'
 import { numberOf, textOf } from './catalog-statements.ts'
 import { CatalogWriter } from './catalog-writer.ts'
@@ -27,7 +28,7 @@ class RewrittenError extends Error {}
 export class Catalog {
   readonly #archive: Archive
   /** Where the catalog may lie; undefined when it is private. */
-  readonly #folder: string | undefined
+  #folder: string | undefined
   readonly #now: () => number
   #database: DatabaseSync
   #writer: CatalogWriter
@@ -73,9 +74,18 @@ export class Catalog {
     } catch (cause) {
       if (cause instanceof RewrittenError) this.#empty()
       else if (isDamage(cause)) await this.#reopen()
+      else if (isUnwritable(cause)) return await this.#retreat(cause)
       else throw cause
       await this.#refresh()
     }
+  }
+
+  /** Goes on with a private catalog: a cache that cannot be written is no reason to read nothing. */
+  async #retreat(cause: unknown): Promise<void> {
+    if (this.#folder === undefined) throw new StenoError('archive.io', `there is no room for the catalog of ${this.#archive.name}; make room where temporary files lie (TMPDIR)`, { cause })
+    this.#folder = undefined
+    await this.#reopen()
+    await this.#refreshOrRebuild()
   }
 
   #empty(): void {

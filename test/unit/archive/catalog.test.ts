@@ -98,4 +98,17 @@ describe('Catalog', () => {
     await other.catalog.close()
     await rm(folder, { recursive: true })
   })
+
+  it('goes on in private when there is no room where it lies', async () => {
+    const archive = memoryArchive()
+    for (let at = 0; at < 300; at++) archive.put(`${at}.jsonl.gz`, segmentMember(`w${at}`, storyLines(`w${at}`, { session: `session-${at}` })))
+    const folder = await mkdtemp(join(tmpdir(), 'steno-catalog-'))
+    const catalog = await Catalog.open(archive, folder, () => NOW_MS)
+    catalog.database.exec('pragma max_page_count = 40')
+    await catalog.refresh()
+    expect(catalog.database.prepare('select count(*) n from object').get()?.['n']).to.equal(300)
+    expect(catalog.database.location()).to.equal(null)
+    await catalog.close()
+    await rm(folder, { recursive: true })
+  })
 })
