@@ -59,7 +59,7 @@ export function createKubeClient(cluster: Cluster): KubeClient {
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
     if (options.body !== undefined) headers['content-type'] = options.contentType ?? 'application/json'
     try {
-      return await pool.request({
+      const answer = pool.request({
         method: options.method ?? 'GET',
         path: `${base}${path}`,
         headers,
@@ -68,6 +68,7 @@ export function createKubeClient(cluster: Cluster): KubeClient {
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       })
+      return await (options.signal === undefined ? answer : unlessAborted(answer, options.signal))
     } catch (cause) {
       throw unreached(cause)
     }
@@ -98,6 +99,22 @@ export function createKubeClient(cluster: Cluster): KubeClient {
       }
     },
     close: async () => await pool.destroy(),
+  }
+}
+
+/** undici tells a request of its signal only once there is a connection, which may take as long as connecting may. */
+async function unlessAborted(answer: Promise<Dispatcher.ResponseData>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  const aborted = Promise.withResolvers<never>()
+  const abort = (): void => aborted.reject(signal.reason)
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await Promise.race([answer, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', abort)
+    // The one that lost: nobody reads it any more.
+    aborted.promise.catch(() => {})
+    answer.then(({ body }) => signal.aborted && body.destroy(), () => {})
   }
 }
 
