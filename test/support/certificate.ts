@@ -5,7 +5,7 @@ import forge from 'node-forge'
 
 export interface Authority {
   readonly cert: string
-  issue(names: readonly string[], validForMs?: number): { readonly cert: string; readonly key: string }
+  issue(names: readonly string[], validForMs?: number, sinceMs?: number): { readonly cert: string; readonly key: string }
 }
 
 const DAY_MS = 86_400_000
@@ -13,12 +13,12 @@ const DAY_MS = 86_400_000
 export function createAuthority(): Authority {
   const { publicKey, privateKey } = keys()
   const subject = [{ name: 'commonName', value: `steno test ${randomBytes(4).toString('hex')}` }]
-  const build = (key: string, about: { readonly subject: forge.pki.CertificateField[]; readonly extensions: object[]; readonly validForMs: number }): string => {
+  const build = (key: string, about: { readonly subject: forge.pki.CertificateField[]; readonly extensions: object[]; readonly validForMs: number; readonly sinceMs?: number }): string => {
     const cert = forge.pki.createCertificate()
     cert.publicKey = forge.pki.publicKeyFromPem(key)
     // A positive number: the first bit of it is 0.
     cert.serialNumber = `01${randomBytes(15).toString('hex')}`
-    cert.validity.notBefore = new Date(Date.now() - 60_000)
+    cert.validity.notBefore = new Date(Date.now() - (about.sinceMs ?? 60_000))
     cert.validity.notAfter = new Date(Date.now() + about.validForMs)
     cert.setSubject(about.subject)
     cert.setIssuer(subject)
@@ -28,11 +28,11 @@ export function createAuthority(): Authority {
   }
   return {
     cert: build(publicKey, { subject, extensions: [{ name: 'basicConstraints', cA: true, critical: true }, { name: 'keyUsage', keyCertSign: true, critical: true }], validForMs: DAY_MS }),
-    issue: (names, validForMs = DAY_MS) => {
+    issue: (names, validForMs = DAY_MS, sinceMs = 60_000) => {
       const leaf = keys()
       const altNames = names.map(name => (/^[0-9.]+$/.test(name) ? { type: 7, ip: name } : { type: 2, value: name }))
       const extensions = [{ name: 'basicConstraints', cA: false }, { name: 'extKeyUsage', serverAuth: true, clientAuth: true }, { name: 'subjectAltName', altNames }]
-      return { cert: build(leaf.publicKey, { subject: [{ name: 'commonName', value: names[0] ?? '' }], extensions, validForMs }), key: leaf.privateKey }
+      return { cert: build(leaf.publicKey, { subject: [{ name: 'commonName', value: names[0] ?? '' }], extensions, validForMs, sinceMs }), key: leaf.privateKey }
     },
   }
 }
