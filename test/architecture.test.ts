@@ -24,8 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   platform: ['errors'],
   errors: [],
 }
-/** A command that starts a role: the embedded default, the webhook, the operator. */
-const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/access-log.ts': ['recorder'], 'src/cli/place.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'], 'src/cli/operate.ts': ['operator'] }
+/** A command that starts a role: the embedded default, the webhook, the operator. And what judges a cluster as those would. */
+const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = { 'src/cli/up.ts': ['recorder'], 'src/cli/access-log.ts': ['recorder'], 'src/cli/place.ts': ['recorder'], 'src/cli/inject.ts': ['webhook'], 'src/cli/operate.ts': ['operator'], 'src/cli/doctor/cluster/survey.ts': ['operator'], 'src/cli/doctor/cluster/policy-checks.ts': ['operator'], 'src/cli/doctor/cluster/dry-run.ts': ['operator'], 'src/cli/doctor/cluster/certificate.ts': ['webhook'] }
 const PURE = ['record', 'policy', 'inject', 'errors']
 
 /** `src/record/frame.ts` → `record`, `src/errors.ts` → `errors`. */

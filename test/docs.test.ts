@@ -5,6 +5,9 @@ import { dirname, join, relative } from 'node:path'
 import { expect } from 'chai'
 
 import { chartAlerts, operatorConditions } from '../hack/docs/references.ts'
+import { INSTALLATION_CHECKS } from '../src/cli/doctor/cluster/installation-checks.ts'
+import { POLICY_CHECKS } from '../src/cli/doctor/cluster/policy-checks.ts'
+import { STREAMS } from '../src/cli/doctor/cluster/streams.ts'
 import { anchorsOf, linksOf } from './support/markdown.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -41,6 +44,7 @@ describe('documents', () => {
 
   const sayings: readonly (readonly [what: string, page: string, names: () => Promise<readonly string[]>])[] = [
     ['every condition of a policy and its reasons', 'docs/operate.md', async () => (await operatorConditions()).flatMap(({ condition, reasons }) => [condition, ...reasons])],
+    ['every check of steno doctor', 'docs/troubleshooting.md', async () => [...INSTALLATION_CHECKS, ...POLICY_CHECKS, STREAMS].map(({ id }) => id)],
     ['every alert of the chart', 'docs/troubleshooting.md', async () => (await chartAlerts()).map(({ name }) => name)],
     ['every condition of a policy', 'docs/troubleshooting.md', async () => (await operatorConditions()).map(({ condition }) => condition)],
   ]

@@ -55,6 +55,11 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
     { line: 'inject --config config.yaml --own-certificates', does: 'the webhook, as the chart starts it' },
   ],
   operate: [{ line: 'operate --config config.yaml', does: 'the operator, as the chart starts it' }],
+  'doctor cluster': [
+    { line: 'doctor', does: 'the cluster of the current context, and the streams that are named in it' },
+    { line: 'doctor cluster -n team-a --skip injector.dry-run streams', does: 'one namespace, no pods tried, no stream looked at' },
+    { line: 'doctor -o json | jq \'.[] | select(.state == "problem")\'', does: 'for a program' },
+  ],
   'doctor aws': [{ line: "doctor aws --sink 'firehose://steno?region=eu-west-1'", does: 'a stream and the bucket that it delivers to' }],
   completion: [
     { line: 'completion bash > ~/.local/share/bash-completion/completions/steno', does: 'bash, with the package bash-completion' },

@@ -9,6 +9,7 @@ import { LOG_LEVELS } from '../platform/log.ts'
 import { QUERY_KINDS } from '../record/query.ts'
 import { addExamples } from './examples.ts'
 import type { DoctorAwsOptions } from './doctor/aws.ts'
+import type { DoctorClusterOptions } from './doctor/cluster.ts'
 import { reportFailure } from './failure.ts'
 import { programName } from './io.ts'
 import type { CliIo, ExitCode } from './io.ts'
@@ -212,6 +213,14 @@ function addDoctor(program: Command, io: CliIo, done: Done): void {
     .option('--timeout <time>', 'how long to wait for answers', '20s')
     .option('--skip <id...>', 'checks to leave out, by name')
     .action(async (options: DoctorAwsOptions) => done(await (await import('./doctor/aws.ts')).runDoctorAws(options, io)))
+  withOutput(doctor.command('cluster', { isDefault: true }).description('a cluster: installation, policies, pods and recorders, and the streams that they name; changes and writes nothing, and is what runs without a name'))
+    .option('-n, --namespace <name>', 'only policies and pods of this namespace (default: all)')
+    .option('--installation <name>', 'namespace of the installation (default: the one that the API server asks)')
+    .option('--kubeconfig <file>', 'how to reach the API server (default: KUBECONFIG, the pod, or ~/.kube/config)')
+    .option('--context <name>', 'context of the kubeconfig (default: the current one)')
+    .option('--timeout <time>', 'how long to wait for answers', '60s')
+    .option('--skip <id...>', 'checks to leave out, by name; injector.dry-run is the one that tries pods')
+    .action(async (options: DoctorClusterOptions) => done(await (await import('./doctor/cluster.ts')).runDoctorCluster(options, io)))
   for (const command of doctor.commands) command.showHelpAfterError(`run '${program.name()} doctor ${command.name()} --help' for help`)
 }
 

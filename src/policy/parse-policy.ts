@@ -8,6 +8,9 @@ import type { FirehoseSink, LabelSelector, PolicySpec, SelectorTerm, SessionPoli
 
 export type ParsedPolicy = { readonly policy: SessionPolicy } | { readonly problems: readonly Problem[] }
 
+/** All that a spec may have. */
+export const SPEC_FIELDS: readonly string[] = ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'repair', 'access', 'sink', 'aws']
+
 const API_VERSION = `${GROUP}/${VERSION}`
 const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const
 
@@ -46,7 +49,7 @@ export function parsePolicy(document: unknown): ParsedPolicy {
 }
 
 function readSpec(read: Reader, value: unknown): PolicySpec | undefined {
-  const spec = read.object(value, 'spec', ['selector', 'ports', 'capture', 'durability', 'onFailure', 'optOut', 'directPort', 'unrecorded', 'repair', 'access', 'sink', 'aws'])
+  const spec = read.object(value, 'spec', SPEC_FIELDS)
   if (spec === undefined) return undefined
   const selector = readSelector(read, spec['selector'])
   const ports = read.list(spec['ports'], 'spec.ports', MAX_PORTS, (entry, path) => readPort(read, entry, path))

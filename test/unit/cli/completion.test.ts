@@ -69,7 +69,7 @@ describe('completion', () => {
 
   const cases: readonly (readonly [typed: readonly string[], offered: readonly string[]])[] = [
     [['sh'], ['show']],
-    [['doctor', ''], ['aws']],
+    [['doctor', ''], ['aws', 'cluster']],
     [['help', 'sta'], ['stats']],
     [['list', '-o', 'js'], ['json', 'jsonl']],
     [['list', '-o', 'json', '--out'], []],

@@ -10,6 +10,7 @@ import type { Environment } from '../../../platform/aws/credentials.ts'
 import type { AwsAnswer } from '../../../platform/aws/http.ts'
 import type { FirehoseConfig } from '../../../sink/firehose.ts'
 import { SeeFirst } from '../check.ts'
+import { once } from '../once.ts'
 import { staticPrefix } from './prefix.ts'
 import { readStreamDescription } from './stream-description.ts'
 import type { S3Destination, StreamDescription } from './stream-description.ts'
@@ -131,12 +132,6 @@ export function createAwsSubject({ stream, archive, region, s3Endpoint, env, now
 
 function placeOf({ bucket, prefix }: S3Destination): { readonly bucket: string; readonly prefix: string } {
   return { bucket, prefix: staticPrefix(prefix) }
-}
-
-/** The first call asks, all get its answer. They share a deadline. */
-function once<T>(ask: (signal: AbortSignal) => Promise<T>): (signal: AbortSignal) => Promise<T> {
-  let asked: Promise<T> | undefined
-  return signal => (asked ??= ask(signal))
 }
 
 /** Of an error of the SDK. */
