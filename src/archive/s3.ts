@@ -7,7 +7,7 @@ import { GetObjectCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/
 import type { GetObjectCommandOutput, ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
 
 import { StenoError } from '../errors.ts'
-import { failureName } from '../platform/aws/error-name.ts'
+import { CERTIFICATE_ADVICE, failureName, isCertificateError } from '../platform/aws/error-name.ts'
 import type { Archive, ArchiveObject, ObjectReader } from './archive.ts'
 import { isRecording, readVersionName, resumeAfter, versionName } from './s3-keys.ts'
 
@@ -151,7 +151,9 @@ function readError(archive: string, what: string, cause: unknown): StenoError {
     ? 'check the AWS credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)'
     : /AccessDenied|Forbidden/.test(reason)
       ? 'these credentials may not; they need s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion'
-      : 'check region, endpoint and network'
+      : isCertificateError(reason)
+        ? CERTIFICATE_ADVICE
+        : 'check region, endpoint and network'
   return new StenoError('archive.io', `cannot ${what} of ${archive} (${reason}); ${advice}`, { cause })
 }
 

@@ -3,6 +3,8 @@
  * Of versions that claim the same frames the oldest that fits the chain by itself counts.
  */
 
+import { createHash } from 'node:crypto'
+
 import type { Archive, Finding } from './archive.ts'
 import { readCheckRecords } from './read-check-records.ts'
 import { readVersionName } from './s3-keys.ts'
@@ -27,7 +29,9 @@ async function settleWriter(archive: Archive, plan: CheckPlan & { readonly findi
   const dropped = new Set<CheckPlace>()
   for (const versions of rivals.values()) {
     if (versions.length < 2) continue
-    const read = await Promise.all(versions.map(async place => ({ place, ...(await readAlone(archive, plan, place)) })))
+    // One by one: whoever may write can make any number of versions.
+    const read: Version[] = []
+    for (const place of versions) read.push({ place, ...(await readAlone(archive, plan, place)) })
     const kept = read.find(({ fits }) => fits) ?? read[0]
     for (const { place, leaves } of read) {
       if (place === kept?.place) continue
@@ -39,17 +43,24 @@ async function settleWriter(archive: Archive, plan: CheckPlan & { readonly findi
   return places.filter(place => !dropped.has(place))
 }
 
-/** @returns the leaves of its frames, joined, and whether its chain comes to the heads that it names */
-async function readAlone(archive: Archive, plan: CheckPlan, place: CheckPlace): Promise<{ readonly leaves: string; readonly fits: boolean }> {
+interface Version {
+  readonly place: CheckPlace
+  /** Hash of the leaves of its frames. */
+  readonly leaves: string
+  /** Its chain comes to the heads that it names. */
+  readonly fits: boolean
+}
+
+async function readAlone(archive: Archive, plan: CheckPlan, place: CheckPlace): Promise<Omit<Version, 'place'>> {
   const check = new WriterCheck(place.writer, {})
-  let leaves = ''
+  const leaves = createHash('sha256')
   let problems = 0
   for await (const records of readCheckRecords(archive, plan, place, () => problems++)) {
     for (const record of records) {
       check.take(record)
-      if (record.type === 'frame') leaves += record.leaf
+      if (record.type === 'frame') leaves.update(record.leaf)
     }
   }
   check.finish()
-  return { leaves, fits: problems === 0 && check.brokenAt === undefined && check.lastSeq === place.last }
+  return { leaves: leaves.digest('hex'), fits: problems === 0 && check.brokenAt === undefined && check.lastSeq === place.last }
 }

@@ -5,7 +5,7 @@
 
 import { StenoError } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
-import { isClockError } from '../platform/aws/error-name.ts'
+import { CERTIFICATE_ADVICE, isCertificateError, isClockError } from '../platform/aws/error-name.ts'
 
 /** As the client tells it. */
 export interface AwsFailure {
@@ -68,7 +68,8 @@ export function sinkCode({ name, message, status, credentials }: AwsFailure): Si
 export function sinkProblem(stream: string, failure: AwsFailure): StenoError {
   const code = sinkCode(failure)
   const detail = TELLING.has(code) && failure.message !== '' ? `: ${failure.message.slice(0, MAX_DETAIL)}` : ''
-  return new StenoError(code, `Firehose stream '${stream}': ${ADVICE[code]} (${failure.name}${detail})`)
+  const advice = code === 'sink.io' && isCertificateError(failure.name) ? CERTIFICATE_ADVICE : ADVICE[code]
+  return new StenoError(code, `Firehose stream '${stream}': ${advice} (${failure.name}${detail})`)
 }
 
 const ADVICE: Readonly<Record<SinkErrorCode, string>> = {

@@ -1,4 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer as createTlsServer } from 'node:https'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -17,6 +18,7 @@ import type { AwsDouble } from '../support/aws/double.ts'
 import { setAwsEnvironment } from '../support/aws/environment.ts'
 import { SERVICES } from '../support/aws/services.ts'
 import type { AwsService } from '../support/aws/services.ts'
+import { createAuthority } from '../support/certificate.ts'
 
 const STATIC = { AWS_ACCESS_KEY_ID: STATIC_KEYS.id, AWS_SECRET_ACCESS_KEY: STATIC_KEYS.secret }
 const signal = new AbortController().signal
@@ -164,6 +166,18 @@ describe('firehose sink, when the service fails', () => {
       expect(codes(await sink.put(three, signal))).to.deep.equal(['sink.io', 'sink.io', 'sink.io'])
     }
     expect(aws.calls).to.have.length(2)
+  })
+
+  it('names the way out when the certificate is of an authority that is not known here', async () => {
+    const { key, cert } = createAuthority().issue(['127.0.0.1'])
+    const server = createTlsServer({ key, cert }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const other = await firehose(`https://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const [receipt] = await other.put([segment(0)], signal)
+    await other.close()
+    server.close()
+    expect(receipt).to.include({ code: 'sink.io' })
+    expect(String(receipt)).to.match(/NODE_EXTRA_CA_CERTS.*UNABLE_TO_VERIFY/)
   })
 
   it('counts nothing as accepted when nobody listens', async () => {

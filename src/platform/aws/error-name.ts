@@ -15,3 +15,10 @@ export function failureName(cause: unknown): string {
 export function isClockError({ name, message }: { readonly name: string; readonly message: string }): boolean {
   return /^RequestExpired$|^RequestInTheFuture$|^RequestTimeTooSkewed$/.test(name) || (/^InvalidSignatureException$|^SignatureDoesNotMatch$/.test(name) && /expired|not yet current|skew/i.test(message))
 }
+
+/** Of a connection that was refused for the certificate shown on it (Node's and OpenSSL's codes). */
+export function isCertificateError(name: string): boolean {
+  return /CERT|UNABLE_TO_VERIFY/.test(name)
+}
+
+export const CERTIFICATE_ADVICE = 'its certificate is not trusted here; name its authority in NODE_EXTRA_CA_CERTS, and see that the endpoint has the name that the certificate is for'

@@ -1,7 +1,7 @@
 /** What an error of AWS means to who looks at a stream or a bucket. Pure. */
 
 import { AwsCallError } from '../../../platform/aws/call.ts'
-import { failureName, isClockError } from '../../../platform/aws/error-name.ts'
+import { CERTIFICATE_ADVICE, failureName, isCertificateError, isClockError } from '../../../platform/aws/error-name.ts'
 import type { CheckResult } from '../check.ts'
 import { problem } from '../check.ts'
 
@@ -32,6 +32,7 @@ export function explainAws(error: unknown, { region, timeout, late }: ExplainOpt
   if (CREDENTIALS.test(name)) return unknown(`the credentials are refused (${name})`, 'they have expired, were revoked, or are of another account or store: get new ones')
   if (/Throttl|SlowDown|LimitExceeded|ServiceUnavailable/.test(name)) return unknown(`too many questions at the moment (${name})`, 'try again')
   if (name === 'NotImplemented' || name === 'MethodNotAllowed') return unknown(`the store does not know this (${name})`, 'see what it has instead, and leave this check out with --skip')
+  if (isCertificateError(name)) return unknown(`no connection (${why})`, CERTIFICATE_ADVICE)
   if (CONNECTION.test(name)) return unknown(`no connection (${why})`, `check network, region (${region}) and endpoint`)
   return unknown(why, 'look it up in the documentation of AWS, or try again')
 }
