@@ -53,11 +53,12 @@ part() {
 
 alive() { [[ -f $run/$1.pid ]] && kill -0 "$(cat "$run/$1.pid")" 2>/dev/null; }
 
+# end NAME [SIGNAL]
 end() {
   local name=$1 pid i
   [[ -f $run/$name.pid ]] || return 0
   pid=$(cat "$run/$name.pid")
-  kill "$pid" 2>/dev/null || true
+  kill -"${2:-TERM}" "$pid" 2>/dev/null || true
   for ((i = 0; i < 50; i++)); do
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.1
@@ -230,6 +231,7 @@ up() {
   trap '[[ $? == 0 ]] || { echo "taking down what is there" >&2; down; }' EXIT
   mkdir -p "$run" "$state"/{pki,log,cni,etcd,pod-logs}
   echo "$bin" >"$run/bin"
+  ls -d /var/run/netns/cni-* >"$run/netns-before" 2>/dev/null || true
   for folder in "${fixed[@]}"; do [[ -e $folder ]] || echo "$folder" >>"$run/made"; done
   certificates
   network
@@ -258,28 +260,31 @@ up() {
 
 down() {
   trap - EXIT
-  local pid each name
+  local pid each name i pids
+  # Without it nothing here is known to be ours.
+  [[ -e $run ]] || { echo "it is not up" >&2; return 0; }
   end kubelet
-  if [[ -S $run/containerd.sock ]]; then
-    # Of each container, then of each sandbox.
-    for each in $(timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io tasks list --quiet 2>/dev/null); do timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io tasks kill --signal SIGKILL --all "$each" >/dev/null 2>&1 || true; done
-    for each in $(timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io containers list --quiet 2>/dev/null); do
-      name=$(timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io containers info "$each" 2>/dev/null | sed -n 's#.*"path": "\(/var/run/netns/cni-[^"]*\)".*#\1#p' | head -n 1)
-      [[ -z $name ]] || echo "$name" >>"$run/netns"
-      timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io tasks delete --force "$each" >/dev/null 2>&1 || true
-      timeout 10 command ctr --address "$run/containerd.sock" --namespace k8s.io containers delete "$each" >/dev/null 2>&1 || true
-    done
-  fi
-  for name in network-policies kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do end "$name"; done
+  # Every process of a pod is in a cgroup below kubepods, which was not there before. Until none is left: a shim may be about to start one.
+  for ((i = 0; i < 50; i++)); do
+    mapfile -t pids < <(find /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
+    ((${#pids[@]} > 0)) || break
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+    sleep 0.1
+  done
+  for name in network-policies kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do end "$name" KILL; done
   # What containerd leaves behind names its socket on the command line.
   for pid in $(pgrep -f "^/usr/bin/containerd-shim.* -address $run/containerd.sock" || true); do kill -KILL "$pid" 2>/dev/null || true; done
   for each in $(awk -v run="$run/" -v state="$state/" 'index($2, run) == 1 || index($2, state) == 1 { print $2 }' /proc/self/mounts | sort -r); do umount --lazy "$each" 2>/dev/null || true; done
-  if [[ -f $run/netns ]]; then for each in $(sort -u "$run/netns"); do umount --lazy "$each" 2>/dev/null || true; rm -f "$each"; done; fi
+  if [[ -f $run/netns-before ]]; then
+    for each in /var/run/netns/cni-*; do
+      if [[ -e $each ]] && ! grep -qxF "$each" "$run/netns-before"; then umount --lazy "$each" 2>/dev/null || true; rm -f "$each"; fi
+    done
+  fi
   for name in $(nft list tables 2>/dev/null | awk '$3 ~ /^(kube-proxy|steno-cluster)$/ { print $2 "/" $3 }'); do nft delete table "${name%/*}" "${name#*/}" || true; done
   ip link delete "$bridge" 2>/dev/null || true
   [[ ! -f $run/ip_forward ]] || sysctl -qw net.ipv4.ip_forward="$(cat "$run/ip_forward")"
   [[ ! -f $run/bridge-nf ]] || sysctl -qw net.bridge.bridge-nf-call-iptables="$(cat "$run/bridge-nf")"
-  for each in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/k8s.io; do [[ ! -d $each ]] || find "$each" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
+  for each in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/k8s.io; do [[ ! -d $each ]] || find "$each" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
   if [[ -f $run/made ]]; then while read -r each; do rm -rf "$each"; done <"$run/made"; fi
   rm -rf "$run" "$state"
 }

@@ -31,6 +31,7 @@ describe('who reaches what in a cluster', function () {
     needCluster(this)
     folder = await mkdtemp(join(tmpdir(), 'access-'))
     aws = await clusterAws(this)
+    this.timeout(300_000)
     await install(aws.values)
     ns = await namespace('access')
     await apply(policy(ns.name, { access: { connect: [{ group: 'developers' }] } }), ...server(ns.name))

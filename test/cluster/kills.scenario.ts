@@ -33,6 +33,7 @@ describe('recordings in a cluster in which things die', function () {
   before(async function () {
     needCluster(this)
     aws = await clusterAws(this)
+    this.timeout(300_000)
     await install(aws.values)
     ns = await namespace('kills')
     await apply(policy(ns.name), ...server(ns.name))
