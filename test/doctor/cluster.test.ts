@@ -331,6 +331,35 @@ describe('steno doctor, on a real API server with the real injector and operator
     expect(others(await doctor([], { config: 'exec' }))).to.deep.equal({})
   })
 
+  it('says what the program for credentials leaves undone', async () => {
+    await writeFile(join(folder, 'failing'), JSON.stringify(kubeconfig(server.cluster, { exec: { command: '/bin/false' } })))
+    const found = await doctor([], { config: 'failing' })
+    expect(textOf(found, 'cluster.reached')).to.include("'/bin/false', which the kubeconfig names for credentials, failed")
+    expect(found.code).to.equal(1)
+  })
+
+  it('compares with the certificate that is shown when it may not read the Secret', async () => {
+    const path = `/apis/rbac.authorization.k8s.io/v1/namespaces/${NAMESPACE}/roles/steno-doctor`
+    const rules = objectsAt(await server.client.request(path), 'rules')
+    await merge(path, { rules: rules.filter(each => !JSON.stringify(each['resources']).includes('secrets')) })
+    await during(async () => await merge(path, { rules }), async () => {
+      await until(async () => others(await doctor())['certificate.valid'] === 'unknown')
+      expect(others(await doctor())).to.deep.equal({ 'certificate.valid': 'unknown' })
+      await installWebhooks(server.client, { port, authority: createAuthority() })
+      const found = await during(async () => await installWebhooks(server.client, webhook), async () => await doctor(['--skip', 'injector.dry-run']))
+      expect(others(found)).to.deep.equal({ 'certificate.valid': 'unknown', 'certificate.trusted': 'problem' })
+    })
+    await until(async () => Object.keys(others(await doctor())).length === 0)
+  })
+
+  it('says that the installation is of another version, and then goes by what the operator counts', async () => {
+    const path = `/apis/apps/v1/namespaces/${NAMESPACE}/deployments/steno-injector`
+    await merge(path, { metadata: { labels: { 'app.kubernetes.io/version': '9.9.9' } } })
+    const found = await during(async () => await merge(path, { metadata: { labels: { 'app.kubernetes.io/version': null } } }), doctor)
+    expect(others(found)).to.deep.equal({ 'installation.version': 'note' })
+    expect(textOf(found, 'pods.current')).to.equal('the operator counts none that is outdated')
+  })
+
   it('says of each thing that it may not look, when it may not', async () => {
     const found = await doctor([], { config: 'nobody' })
     const states = new Map(findingsOf(found).map(({ id, state }) => [id, state]))

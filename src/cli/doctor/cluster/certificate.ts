@@ -70,7 +70,8 @@ export async function checkTrust(subject: ClusterSubject, signal: AbortSignal): 
   const now = subject.now()
   if (trusted.some(each => !each.some(ca => Date.parse(ca.validTo) > now))) return problem('a caBundle holds no certificate that is still valid', UNREACHED, change)
   const kept = await keptPem(subject, signal).catch(() => undefined)
-  const chain = typeof kept === 'string' ? certificatesOf(kept) : []
+  // Who may not read the Secret may still see what is shown.
+  const chain = typeof kept === 'string' ? certificatesOf(kept) : await shownBy(subject, signal)
   if (chain.length === 0) throw new SeeFirst('certificate.valid')
   const fits = (bundle: readonly X509Certificate[]): boolean => bundle.some(ca => chain.some(each => each.fingerprint256 === ca.fingerprint256 || (each.checkIssued(ca) && each.verify(ca.publicKey))))
   const stray = trusted.filter(each => !fits(each)).length
@@ -99,6 +100,14 @@ export async function checkAnswer(subject: ClusterSubject, signal: AbortSignal):
   }
   if (Date.parse(shown.validTo) <= subject.now()) return problem(`${place} shows a certificate that ended ${until}`, UNREACHED, "see the injector's log")
   return ok(`${place} shows a certificate until ${until}`)
+}
+
+/** None where it cannot be seen from here. */
+async function shownBy(subject: ClusterSubject, signal: AbortSignal): Promise<readonly X509Certificate[]> {
+  const target = await targetOf(subject, signal)
+  if (target.isService && !subject.inPod) return []
+  const shown = await peerOf(target, signal).catch(() => undefined)
+  return shown === undefined ? [] : [shown]
 }
 
 async function peerOf({ host, port }: Target, signal: AbortSignal): Promise<X509Certificate | undefined> {
