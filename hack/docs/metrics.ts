@@ -28,7 +28,7 @@ export function metricsReference(expositions: readonly Exposition[], alerts: rea
   return [
     '# Metrics',
     '',
-    'Made by `npm run docs` from the code; do not edit. Every part answers `GET /metrics` on its admin port (15090). Labels are of closed sets, or bounded: never a session, a person or an argument.',
+    'Made by `npm run docs` from the code; do not edit. Every part answers `GET /metrics` on its admin port (15090; 15088 of a recorder in a pod). Labels are of closed sets, or bounded: never a session, a person or an argument.',
     'A histogram has `_bucket`, `_sum` and `_count`.',
     '',
     ...expositions.flatMap(({ part, text }) => [

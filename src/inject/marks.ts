@@ -33,7 +33,8 @@ export const OPENSHIFT_UID_ANNOTATION = 'openshift.io/sa.scc.uid-range'
 
 /** The first listener; one number more for each further port. Below the admin port for as many ports as a policy may name. */
 export const FIRST_LISTENER = 15_080
-export const ADMIN_PORT = 15_090
+/** Not 15090, where every proxy of Istio has its metrics. */
+export const ADMIN_PORT = 15_088
 /** With `Redirect`, probes of the kubelet reach the app by these numbers, past the recorder. */
 export const FIRST_PROBE_PORT = 15_100
 

@@ -12,6 +12,6 @@ describe('reasons', () => {
   })
 
   it('sentence() adds what it is about', () => {
-    expect(sentence('port-clash', 'container mesh, port 15090')).to.equal('A container of the pod uses a port number that the recorder needs. (container mesh, port 15090)')
+    expect(sentence('port-clash', 'container mesh, port 15088')).to.equal('A container of the pod uses a port number that the recorder needs. (container mesh, port 15088)')
   })
 })
