@@ -28,7 +28,7 @@ export function choosePorts(facts: PodFacts, wish: PortWish): PortChoice {
   const tcp = facts.ports.filter(({ protocol }) => protocol === 'TCP')
   const wanted = wish.ports.length === 0 ? byConvention(tcp) : byPolicy(tcp, wish.ports)
   if ('reason' in wanted) return wanted
-  const captured = captureOf(wish, wanted.found)
+  const captured = captureOf(wish, withOtherNames(tcp, wanted.found))
   if ('reason' in captured) return captured
   const numbered = captured.found.slice(0, MAX_PORTS).map((each, index) => ({ ...each, listen: FIRST_LISTENER + index }))
   return {
@@ -65,6 +65,11 @@ function byPolicy(tcp: readonly ContainerPort[], ports: readonly (string | numbe
   return there.length === 0 ? { reason: 'no-port', detail: `the policy names ${ports.join(', ')}` } : { found: distinct(there), missing }
 }
 
+/** A port may have several names: by each of them a Service may lead to it. Another port that comes first under such a name keeps it. */
+function withOtherNames(tcp: readonly ContainerPort[], found: readonly Candidate[]): Candidate[] {
+  return found.flatMap(each => [each, ...tcp.flatMap(({ name, port }) => (name !== undefined && name !== each.name && port === each.port && tcp.find(other => other.name === name)?.port === port ? [{ name, port }] : []))])
+}
+
 /** One of each number; of two with one number, that with a name. */
 function distinct(candidates: readonly Candidate[]): Candidate[] {
   const byNumber = new Map<number, Candidate>()
@@ -84,9 +89,9 @@ function captureOf({ capture, podSecurity }: PortWish, found: readonly Candidate
   const mode = capture === 'Auto' ? (podSecurity === 'privileged' ? 'Redirect' : 'Port') : capture
   if (mode === 'Redirect') {
     if (podSecurity === 'baseline' || podSecurity === 'restricted') return { reason: 'redirect-not-permitted', detail: `it is ${podSecurity}` }
-    return { capture: mode, found, unnamed: [] }
+    return { capture: mode, found: distinct(found), unnamed: [] }
   }
   const named = found.filter(({ name }) => name !== undefined)
-  const unnamed = found.filter(({ name }) => name === undefined)
+  const unnamed = found.filter(({ name, port }) => name === undefined && !named.some(each => each.port === port))
   return named.length === 0 ? { reason: 'port-unnamed', detail: unnamed.map(({ port }) => port).join(', ') } : { capture: mode, found: named, unnamed }
 }
