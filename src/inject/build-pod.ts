@@ -38,7 +38,7 @@ export function buildPod(stripped: StrippedPod, plan: Plan): JsonObject {
   // With Redirect the app keeps its names: traffic is taken by number.
   const input = { ...plan, ports: capture === 'Port' ? ports : ports.map(({ port, listen }) => ({ port, listen })) }
   const parts = recorderParts(input)
-  const redirect = capture === 'Redirect' ? redirectContainer(ports, settings) : undefined
+  const redirect = capture === 'Redirect' ? redirectContainer(ports, settings, plan.facts.pooled) : undefined
   const injected: Injected = {
     version: settings.version,
     image: settings.image,

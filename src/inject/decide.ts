@@ -91,7 +91,7 @@ export function decide(input: DecisionInput): Decision {
   const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, roleArn, compiled: policies.map(each => compilePolicy(each, input.digest).text), digest: input.digest })
   const patch = jsonPatch(before, pod)
   const reason = patch.length === 0 ? 'unchanged' : stripped.injected ? 'updated' : 'injected'
-  return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...choice.warnings.map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }
+  return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...[...choice.warnings, ...pooledWarnings(facts, settings)].map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }
 }
 
 /** The first that applies is named; what nobody can change comes before what somebody can. */
@@ -139,6 +139,10 @@ function annotationWarnings(facts: PodFacts, policy: EffectivePolicy): string[] 
     // One that can be read was undone and is gone by now.
     ...(annotations[INJECTED_ANNOTATION] !== undefined ? [`annotation ${INJECTED_ANNOTATION} is written by the injector alone; what stood there is replaced`] : []),
   ]
+}
+
+function pooledWarnings({ pooled }: PodFacts, { cpu, memoryMib }: InjectorSettings): string[] {
+  return pooled ? [`what the pod has in spec.resources is for the recorder too: leave room for CPU ${cpu} and memory ${memoryMib}Mi`] : []
 }
 
 /** Longer warnings may be cut by the API server, or dropped when they are too many. */

@@ -25,6 +25,8 @@ export interface PodFacts {
   readonly runsForEver: boolean
   /** All containers ask for exactly what they may use (Kubernetes, "Pod Quality of Service Classes"). */
   readonly guaranteed: boolean
+  /** CPU or memory is given to the pod as a whole (`spec.resources`): what its containers ask for must fit into it. */
+  readonly pooled: boolean
   readonly serviceAccount: string
   readonly containerNames: readonly string[]
   readonly volumeNames: readonly string[]
@@ -50,6 +52,7 @@ export function podFacts(pod: JsonObject): PodFacts | undefined {
     ...(workload === undefined ? {} : { workload }),
     runsForEver: (textAt(spec, 'restartPolicy') ?? 'Always') === 'Always',
     guaranteed: [...containers, ...inits].every(isGuaranteed),
+    pooled: ['requests', 'limits'].some(list => Object.keys(objectAt(spec['resources'], list)).length > 0),
     // The API server fills it in before webhooks are asked; a file may leave it out.
     serviceAccount: textAt(spec, 'serviceAccountName') || 'default',
     containerNames: [...containers, ...inits].flatMap(each => textAt(each, 'name') ?? []),

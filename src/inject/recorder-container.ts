@@ -72,7 +72,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
     env: recorderEnv(input, sink),
     // Named ports are those that were taken over; the recorder answers under the name that Services use.
     ports: [...input.ports.map(({ name, listen }) => ({ ...(name === undefined ? {} : { name }), containerPort: listen, protocol: 'TCP' })), { name: 'steno-admin', containerPort: ADMIN_PORT, protocol: 'TCP' }],
-    resources: { requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(input.facts.guaranteed ? { cpu } : {}), memory, 'ephemeral-storage': disk } },
+    resources: withoutPooled({ requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(input.facts.guaranteed ? { cpu } : {}), memory, 'ephemeral-storage': disk } }, input.facts.pooled),
     startupProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 1, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 120 },
     readinessProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 5, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 3 },
     securityContext: {
@@ -108,6 +108,19 @@ export function recorderParts(input: RecorderInput): RecorderParts {
         : { name: VOLUMES.archive, ...('claim' in sink ? { persistentVolumeClaim: { claimName: sink.claim } } : { emptyDir: { sizeLimit: quantity(archive) } }) },
     ],
   }
+}
+
+/**
+ * Where CPU or memory is the pod's as a whole, a container that asks for more than is left would make the API server refuse the pod; and it fills in
+ * for the pod what it does not say from what its containers do.
+ */
+export function withoutPooled({ requests, limits }: Readonly<Record<'requests' | 'limits', Readonly<Record<string, string>>>>, pooled: boolean): JsonObject {
+  // The API server does not keep an empty list.
+  const own = (list: string, amounts: Readonly<Record<string, string>>): JsonObject => {
+    const left = Object.entries(amounts).filter(([name]) => !(pooled && (name === 'cpu' || name === 'memory')))
+    return left.length === 0 ? {} : { [list]: Object.fromEntries(left) }
+  }
+  return { ...own('requests', requests), ...own('limits', limits) }
 }
 
 /** What the operator writes for each policy, kept up to date by the kubelet, and the labels of the pod. A pod starts without an operator. */

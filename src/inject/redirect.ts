@@ -9,15 +9,17 @@ import type { Json, JsonObject } from '../policy/json.ts'
 import { FIRST_PROBE_PORT, REDIRECT } from './marks.ts'
 import type { InjectedPort } from './marks.ts'
 import { mapProbePorts } from './probe-ports.ts'
+import { withoutPooled } from './recorder-container.ts'
 import type { InjectorSettings } from './settings.ts'
 
-export function redirectContainer(ports: readonly InjectedPort[], settings: InjectorSettings): JsonObject {
+/** @param pooled see `PodFacts` */
+export function redirectContainer(ports: readonly InjectedPort[], settings: InjectorSettings, pooled: boolean): JsonObject {
   return {
     name: REDIRECT,
     image: settings.image,
     imagePullPolicy: settings.imagePullPolicy,
     command: ['nft', redirectRules(ports)],
-    resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { cpu: '100m', memory: '32Mi' } },
+    resources: withoutPooled({ requests: { cpu: '10m', memory: '16Mi' }, limits: { cpu: '100m', memory: '32Mi' } }, pooled),
     securityContext: {
       allowPrivilegeEscalation: false,
       capabilities: { add: ['NET_ADMIN'], drop: ['ALL'] },
