@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { dump } from 'js-yaml'
 
 import { StenoError } from '../errors.ts'
+import { namespaceFacts } from '../inject/cluster-facts.ts'
 import { decide } from '../inject/decide.ts'
 import type { Decision, NamespaceFacts } from '../inject/decide.ts'
 import { sentence } from '../inject/reasons.ts'
@@ -14,8 +15,8 @@ import { systemClock } from '../platform/clock.ts'
 import { shortDigest } from '../platform/digest.ts'
 import { createLog } from '../platform/log.ts'
 import type { LogLevel } from '../platform/log.ts'
-import { isObject, objectAt, textAt, textsAt } from '../policy/json.ts'
-import type { Json, JsonObject } from '../policy/json.ts'
+import { isObject, objectAt, textAt } from '../policy/json.ts'
+import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import { problemText } from '../policy/problem.ts'
 import type { Problem } from '../policy/problem.ts'
@@ -110,7 +111,8 @@ async function dryRun(options: InjectOptions, io: CliIo): Promise<ExitCode> {
   if (pods.length === 0) throw new StenoError('usage.invalid', `no pod, and nothing with a pod template, in ${options.file}`)
   const settings = options.config === undefined ? EXAMPLE : await readSettings(options.config)
   const policies = (await Promise.all(options.policy.map(async file => await readPolicies(file, io)))).flat()
-  const namespace = options.namespace === undefined ? { name: 'default', labels: {}, annotations: {} } : namespaceOf((await documents(options.namespace, io))[0])
+  if (policies.length === 0) throw new StenoError('usage.invalid', `no ${KIND} in ${options.policy.join(', ')}`)
+  const namespace = options.namespace === undefined ? { name: 'default', labels: {}, annotations: {} } : await readNamespace(options.namespace, io)
   for (const pod of pods) {
     const decision = decide({ pod, namespace, policies, settings, oldestNodeMinor: minor, digest: shortDigest })
     for (const line of about(pod, decision)) io.stderr.write(`${printable(line)}\n`)
@@ -138,8 +140,10 @@ function podOf(document: unknown): JsonObject | undefined {
   return { apiVersion: 'v1', kind: 'Pod', metadata: { generateName: `${textAt(document['metadata'], 'name') ?? 'pod'}-`, ...objectAt(template, 'metadata') }, spec: objectAt(template, 'spec') }
 }
 
-function namespaceOf(document: Json | undefined): NamespaceFacts {
-  return { name: textAt(objectAt(document, 'metadata'), 'name') ?? 'default', labels: textsAt(objectAt(document, 'metadata'), 'labels'), annotations: textsAt(objectAt(document, 'metadata'), 'annotations') }
+async function readNamespace(file: string, io: CliIo): Promise<NamespaceFacts> {
+  const namespace = (await documents(file, io)).find(each => isObject(each) && each['kind'] === 'Namespace')
+  if (!isObject(namespace)) throw new StenoError('usage.invalid', `no Namespace in ${file}; kubectl get namespace NAME -o yaml prints one`)
+  return namespaceFacts(namespace)
 }
 
 async function readPolicies(file: string, io: CliIo): Promise<SessionPolicy[]> {

@@ -50,6 +50,23 @@ describe('steno inject --dry-run', () => {
     expect(run).to.deep.equal({ code: 0, out: '---\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n    - name: x\n      image: z\n', err: 'a: skip (no-policy): No SessionPolicy of this namespace selects the pod.\n' })
   })
 
+  it('looks at each pod of a List, as kubectl prints it', async () => {
+    const pod = (name: string): string => `- {kind: Pod, metadata: {name: ${name}, labels: {app: weather}}, spec: {containers: [{name: x, image: z, ports: [{name: mcp, containerPort: 8080}]}]}}\n`
+    const run = await steno(['inject', '--dry-run', '-f', await file('list.yaml', `apiVersion: v1\nkind: List\nitems:\n${pod('a')}${pod('b')}`), '--policy', await file('policy.yaml', `kind: List\nitems:\n- ${POLICY.trim().replaceAll('\n', '\n  ')}\n`)])
+    expect(run).to.have.property('code', 0)
+    expect(run.err.trim().split('\n').map(line => line.slice(0, 12))).to.deep.equal(['a: inject (i', 'b: inject (i'])
+  })
+
+  it('refuses files for policy and namespace that have none', async () => {
+    const web = await file('web.yaml', DEPLOYMENT)
+    const without = await steno(['inject', '--dry-run', '-f', web, '--policy', web])
+    expect(without).to.deep.include({ code: 2, out: '' })
+    expect(without.err).to.match(/no SessionPolicy in .*web\.yaml/)
+    const nowhere = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('policy.yaml', POLICY), '--namespace', web])
+    expect(nowhere).to.deep.include({ code: 2, out: '' })
+    expect(nowhere.err).to.match(/no Namespace in .*web\.yaml/)
+  })
+
   it('follows the namespace and the nodes that it is given', async () => {
     const namespace = await file('ns.yaml', 'apiVersion: v1\nkind: Namespace\nmetadata: {name: open, labels: {pod-security.kubernetes.io/enforce: privileged}}\n')
     const run = await steno(['inject', '--dry-run', '-f', await file('web.yaml', DEPLOYMENT), '--policy', await file('policy.yaml', POLICY), '--namespace', namespace, '--node-minor', '31'])
