@@ -1,6 +1,6 @@
 /** What of a pod matters to injection, read from its raw JSON once. */
 
-import { isObject, numberAt, objectAt, objectsAt, textAt, textsAt } from '../policy/json.ts'
+import { isObject, numberAt, objectAt, objectsAt, stringsAt, textAt, textsAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { MIRROR_ANNOTATION } from './marks.ts'
 
@@ -46,7 +46,7 @@ export function podFacts(pod: JsonObject): PodFacts | undefined {
     labels: textsAt(pod['metadata'], 'labels'),
     annotations,
     hostNetwork: spec['hostNetwork'] === true,
-    windows: textAt(objectAt(spec, 'os'), 'name') === 'windows' || textsAt(spec, 'nodeSelector')['kubernetes.io/os'] === 'windows',
+    windows: textAt(objectAt(spec, 'os'), 'name') === 'windows' || textsAt(spec, 'nodeSelector')['kubernetes.io/os'] === 'windows' || hasWindowsAffinity(spec),
     mirror: annotations[MIRROR_ANNOTATION] !== undefined,
     deleting: textAt(pod['metadata'], 'deletionTimestamp') !== undefined,
     ...(workload === undefined ? {} : { workload }),
@@ -59,6 +59,13 @@ export function podFacts(pod: JsonObject): PodFacts | undefined {
     volumeNames: objectsAt(spec, 'volumes').flatMap(each => textAt(each, 'name') ?? []),
     ports: [...containers, ...inits.filter(each => each['restartPolicy'] === 'Always')].flatMap(portsOf),
   }
+}
+
+/** Of the terms of a required affinity one must hold: each has to ask for Windows. */
+function hasWindowsAffinity(spec: JsonObject): boolean {
+  const terms = objectsAt(objectAt(objectAt(objectAt(spec, 'affinity'), 'nodeAffinity'), 'requiredDuringSchedulingIgnoredDuringExecution'), 'nodeSelectorTerms')
+  const asks = (each: JsonObject): boolean => each['key'] === 'kubernetes.io/os' && each['operator'] === 'In' && stringsAt(each, 'values').every(value => value === 'windows')
+  return terms.length > 0 && terms.every(term => objectsAt(term, 'matchExpressions').some(asks))
 }
 
 function portsOf(container: JsonObject): ContainerPort[] {
