@@ -18,6 +18,9 @@ const ENTRY = 'arn:aws:eks:eu-west-1:123456789012:access-entry/prod/role/1234567
 const OURS = { 'aws:resourcetag/steno.dev/cluster': 'prod' }
 const MINE = { 'aws:requesttag/steno.dev/cluster': 'prod' }
 const BOUND = { 'iam:permissionsboundary': BOUNDARY }
+/** Of a role that access.connect may name. */
+const ENGINEER = { 'eks:principalarn': 'arn:aws:iam::123456789012:role/teams/engineer', 'eks:accessentrytype': 'STANDARD' }
+const GROUPED = { 'eks:kubernetesgroups': ['steno:x'] }
 const THEIRS = { 'aws:resourcetag/steno.dev/cluster': 'staging' }
 
 function texts(value: Json | undefined): readonly string[] {
@@ -74,11 +77,13 @@ describe("the operator's own policy", () => {
     [false, 'sets no boundary', { action: 'iam:PutRolePermissionsBoundary', resource: ROLE, context: { ...BOUND, ...OURS } }],
     [false, 'does not widen the boundary', { action: 'iam:CreatePolicyVersion', resource: BOUNDARY, context: {} }],
     [false, 'passes no role', { action: 'iam:PassRole', resource: ROLE, context: OURS }],
-    [true, 'makes an access entry for its group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, 'eks:kubernetesgroups': ['steno:x'], 'eks:accessentrytype': 'STANDARD' } }],
-    [false, 'makes none for another group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, 'eks:kubernetesgroups': ['steno:x', 'system:masters'], 'eks:accessentrytype': 'STANDARD' } }],
-    [false, 'makes none without a group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, 'eks:accessentrytype': 'STANDARD' } }],
-    [false, 'makes none of a node', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, 'eks:kubernetesgroups': ['steno:x'], 'eks:accessentrytype': 'EC2_LINUX' } }],
-    [false, 'makes none of another cluster', { action: 'eks:CreateAccessEntry', resource: CLUSTER.replace('prod', 'other'), context: { ...MINE, 'eks:kubernetesgroups': ['steno:x'], 'eks:accessentrytype': 'STANDARD' } }],
+    [true, 'makes an access entry for its group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER, ...GROUPED } }],
+    [false, 'makes none for another group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER, 'eks:kubernetesgroups': ['steno:x', 'system:masters'] } }],
+    [false, 'makes none without a group', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER } }],
+    [false, 'makes none of a node', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER, ...GROUPED, 'eks:accessentrytype': 'EC2_LINUX' } }],
+    [false, 'makes none for a role that is not in the list, such as that of nodes', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER, ...GROUPED, 'eks:principalarn': 'arn:aws:iam::123456789012:role/nodes' } }],
+    [false, 'makes none for a role of another account', { action: 'eks:CreateAccessEntry', resource: CLUSTER, context: { ...MINE, ...ENGINEER, ...GROUPED, 'eks:principalarn': 'arn:aws:iam::999999999999:role/teams/engineer' } }],
+    [false, 'makes none of another cluster', { action: 'eks:CreateAccessEntry', resource: CLUSTER.replace('prod', 'other'), context: { ...MINE, ...ENGINEER, ...GROUPED } }],
     [false, "puts nobody else's entry into a group", { action: 'eks:UpdateAccessEntry', resource: ENTRY, context: { 'eks:kubernetesgroups': ['steno:x'] } }],
     [false, "deletes nobody else's entry", { action: 'eks:DeleteAccessEntry', resource: ENTRY, context: {} }],
     [false, 'gives no access policy', { action: 'eks:AssociateAccessPolicy', resource: ENTRY, context: OURS }],
@@ -86,7 +91,7 @@ describe("the operator's own policy", () => {
   for (const [allowed, what, asked] of cases) it(what, () => expect(isAllowed([operatorPolicy()], asked)).to.equal(allowed))
 
   it('attaches nothing and lets nobody in where the parameters do not say so', () => {
-    const bare = objectsAt(operatorPolicy({ WorkloadPolicyArns: [''], AccessEntries: 'false' }), 'Statement').filter(each => each['Effect'] === 'Allow').flatMap(each => texts(each['Action']))
+    const bare = objectsAt(operatorPolicy({ WorkloadPolicyArns: [''], ConnectRoleArns: [''] }), 'Statement').filter(each => each['Effect'] === 'Allow').flatMap(each => texts(each['Action']))
     expect(bare.filter(action => action === 'iam:AttachRolePolicy' || action.startsWith('eks:'))).to.deep.equal([])
   })
 
