@@ -117,6 +117,37 @@ describe('repair, on a real API server with the real injector', function () {
     await until(async () => restarts('vain').length === 2)
   })
 
+  /** Changes the template, as its manager would, and takes off what others wrote there. */
+  const putBack = async (namespace: string, name: string): Promise<void> => void (await server.client.request(apps(namespace, 'statefulsets', name), { ...MERGE, body: { spec: { template: { metadata: { annotations: { 'steno.dev/repaired-for': null, 'example.com/put-back': 'true' } } } } } }))
+
+  it('restarts once in vain, not by turns, what two policies select', async () => {
+    await createNamespace(server.client, 'two')
+    await workload('two', 'StatefulSet', 'db')
+    await early('two', bare('db-0', 'StatefulSet', 'db'))
+    await putBack('two', 'db')
+    await policies.put('two', 'tools', REPAIR)
+    await policies.put('two', 'more', REPAIR)
+    for (const name of ['tools', 'more']) await policies.says('two', name, 'RepairReady', 'Waiting')
+    await settle('two', 'StatefulSet', 'db')
+    await until(async () => restarts('two').length === 1)
+    await settle('two', 'StatefulSet', 'db')
+    for (const name of ['tools', 'more']) await policies.says('two', name, 'RepairReady', 'RestartedInVain')
+    expect(restarts('two')).to.deep.equal(['db'])
+  })
+
+  it('does not restart again in vain where somebody takes the annotation off the template', async () => {
+    await createNamespace(server.client, 'managed')
+    await workload('managed', 'StatefulSet', 'db')
+    await early('managed', bare('db-0', 'StatefulSet', 'db'))
+    await policies.put('managed', 'tools', REPAIR)
+    await policies.says('managed', 'tools', 'RepairReady', 'Restarting')
+    await putBack('managed', 'db')
+    await policies.says('managed', 'tools', 'RepairReady', 'Waiting')
+    await settle('managed', 'StatefulSet', 'db')
+    await policies.says('managed', 'tools', 'RepairReady', 'RestartedInVain')
+    expect(restarts('managed')).to.deep.equal(['db'])
+  })
+
   it('goes from one owner to the next when the first has come back', async () => {
     await createNamespace(server.client, 'turns')
     for (const name of ['a', 'b']) {

@@ -8,6 +8,8 @@ import { KubeError } from '../../kube/client.ts'
 import { REPAIRED_ANNOTATION } from '../../inject/marks.ts'
 import { objectsAt, textAt } from '../../policy/json.ts'
 import type { JsonObject } from '../../policy/json.ts'
+import { selecting } from '../../policy/select.ts'
+import type { SessionPolicy } from '../../policy/session-policy.ts'
 import type { PodStanding, PodStates } from '../coverage/pod-states.ts'
 import { policyController } from '../controller.ts'
 import type { Controller, ControllerDeps } from '../controller.ts'
@@ -30,10 +32,12 @@ const MAX_OWNERS = 20
 const MAX_REMEMBERED = 5000
 
 export function repairController(deps: ControllerDeps, { states, prove, times = REPAIR_TIMES }: { readonly states: PodStates; readonly prove: Prove; readonly times?: RepairTimes }): Controller {
-  const { client, clock, events, digest } = deps
+  const { client, clock, copy, events, digest } = deps
   const applier = createApplier(client, 'steno-repair')
   let restartedMs = -Infinity
   const lookedAt = new Map<string, number>()
+  /** What each owner was restarted for, by its uid: who manages it may take off the annotation, again and again. */
+  const restartedFor = new Map<string, string>()
 
   const pathOf = (namespace: string, { kind, name }: Workload): string => `/apis/apps/v1/namespaces/${namespace}/${WORKLOADS[kind]}/${name}`
   const read = async (namespace: string, workload: Workload, signal: AbortSignal): Promise<JsonObject | undefined> => {
@@ -56,7 +60,7 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
     const now = clock.monotonic()
     const last = lookedAt.get(policy.uid) ?? -Infinity
     if (now - last < times.lookMs) return { againMs: times.lookMs - (now - last) }
-    const { owners, left } = ownersOf(states(policy))
+    const { owners, left } = ownersOf(states(policy), copy.policiesIn(namespace))
     const say = async (condition: Parameters<typeof writer.say>[1]): Promise<void> => await writer.say(entry, condition, signal)
     if (owners.size === 0) {
       await say(repairCondition({ restarted: [], rolling: [], tried: [], next: [], waiting: [], left }))
@@ -69,11 +73,13 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
       const budgets = objectsAt(await client.request(`/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets`, { signal }), 'items')
       const found = { restarted: [] as string[], rolling: [] as string[], tried: [] as string[], next: [] as string[], waiting: [] as string[], left: [...left] }
       const ready: { readonly workload: Workload; readonly object: JsonObject; readonly stamp: string; readonly title: string }[] = []
-      for (const [title, { workload, wanted }] of [...owners].toSorted(([a], [b]) => (a < b ? -1 : 1)).slice(0, MAX_OWNERS)) {
+      for (const [title, { workload, cause }] of [...owners].toSorted(([a], [b]) => (a < b ? -1 : 1)).slice(0, MAX_OWNERS)) {
         const object = await read(namespace, workload, signal)
-        const stamp = digest(JSON.stringify([policy.uid, policy.generation, wanted]))
+        const stamp = digest(cause)
         const verdict = object === undefined ? { verdict: 'leave' as const, why: `${title} is gone` } : judge(object, budgets, stamp)
-        if (verdict.verdict === 'restart' && object !== undefined) ready.push({ workload, object, stamp, title })
+        const isDone = object !== undefined && restartedFor.get(uidOf(object)) === stamp
+        if (verdict.verdict === 'restart' && isDone) found.tried.push(title)
+        else if (verdict.verdict === 'restart' && object !== undefined) ready.push({ workload, object, stamp, title })
         else if (verdict.verdict === 'rolling') found.rolling.push(title)
         else if (verdict.verdict === 'tried') found.tried.push(title)
         else if (verdict.verdict === 'wait') found.waiting.push(verdict.why)
@@ -115,18 +121,24 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
   })
 
   async function restart(namespace: string, { workload: { kind, name }, object, stamp }: { readonly workload: Workload; readonly object: JsonObject; readonly stamp: string }, signal: AbortSignal): Promise<void> {
-    const [uid, resourceVersion] = ['uid', 'resourceVersion'].map(field => textAt(object['metadata'], field) ?? '')
+    const uid = uidOf(object)
+    const resourceVersion = textAt(object['metadata'], 'resourceVersion') ?? ''
     // With the version it fails where somebody has changed it since it was judged.
-    const wanted = { apiVersion: 'apps/v1', kind, metadata: { name, namespace, resourceVersion: resourceVersion ?? '' }, spec: { template: { metadata: { annotations: { [REPAIRED_ANNOTATION]: stamp } } } } }
+    const wanted = { apiVersion: 'apps/v1', kind, metadata: { name, namespace, resourceVersion }, spec: { template: { metadata: { annotations: { [REPAIRED_ANNOTATION]: stamp } } } } }
     const applied = await applier.apply({ path: pathOf(namespace, { kind, name }), wanted: () => wanted, observed: object, isOurs: () => true }, signal)
     if (applied !== 'written') return
-    events.tell({ namespace, regarding: { apiVersion: 'apps/v1', kind, namespace, name, uid: uid ?? '' }, type: 'Normal', reason: 'RestartedForRecording', action: 'Restart', note: 'Some of its pods had no recorder, or one of an earlier policy or installation: they are made anew.' })
+    if (restartedFor.size > MAX_REMEMBERED) restartedFor.clear()
+    restartedFor.set(uid, stamp)
+    events.tell({ namespace, regarding: { apiVersion: 'apps/v1', kind, namespace, name, uid }, type: 'Normal', reason: 'RestartedForRecording', action: 'Restart', note: 'Some of its pods had no recorder, or one of an earlier policy or installation: they are made anew.' })
   }
 }
 
-/** @returns owners that may be restarted, by title, and pods that have none */
-function ownersOf(standings: readonly PodStanding[]): { readonly owners: ReadonlyMap<string, { readonly workload: Workload; readonly wanted: string }>; readonly left: readonly string[] } {
-  const owners = new Map<string, { workload: Workload; wanted: string }>()
+/**
+ * @param policies all of the namespace
+ * @returns owners that may be restarted, by title, with what that is for: the same for each policy that selects their pods, lest they restart them by turns; and pods that have none
+ */
+function ownersOf(standings: readonly PodStanding[], policies: readonly SessionPolicy[]): { readonly owners: ReadonlyMap<string, { readonly workload: Workload; readonly cause: string }>; readonly left: readonly string[] } {
+  const owners = new Map<string, { workload: Workload; cause: string }>()
   const left: string[] = []
   for (const { pod, state } of standings) {
     // One that would lose its recorder is left as it is.
@@ -135,10 +147,15 @@ function ownersOf(standings: readonly PodStanding[]): { readonly owners: Readonl
     if (workload === undefined) left.push(`pod ${pod.name}`)
     else {
       const title = `${workload.kind} ${workload.name}`
+      const cause = JSON.stringify([selecting(policies, pod.labels).map(({ uid, generation }) => [uid, generation]), state.wanted])
       const known = owners.get(title)
       // Pods of two templates may want two things; any order of them must give the same.
-      owners.set(title, { workload, wanted: known === undefined || state.wanted > known.wanted ? state.wanted : known.wanted })
+      owners.set(title, { workload, cause: known === undefined || cause > known.cause ? cause : known.cause })
     }
   }
   return { owners, left: left.toSorted() }
+}
+
+function uidOf(object: JsonObject): string {
+  return textAt(object['metadata'], 'uid') ?? ''
 }
