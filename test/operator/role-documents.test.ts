@@ -80,4 +80,24 @@ describe('driftOf()', () => {
       fuzzRuns,
     )
   })
+
+  const tenOf = (kind: string): readonly string[] => Array.from({ length: 10 }, (_, index) => `arn:aws:iam::aws:policy/${kind}${index}`)
+  const BARE: FoundRole = { trust: '{}', boundary: BOUNDARY, tags: {}, inlineNames: [], inline: undefined, attached: [] }
+
+  it('never attaches more than IAM takes when all policies are exchanged', () => {
+    const made = after(BARE, driftOf(wantedWith(tenOf('a')), BARE, BOUNDARY, digest).steps)
+    let role = made
+    for (const step of driftOf(wantedWith(tenOf('b')), made, BOUNDARY, digest).steps) {
+      role = after(role, [step])
+      expect(role.attached).to.have.lengthOf.at.most(10)
+    }
+    expect(role.attached.toSorted()).to.deep.equal(tenOf('b'))
+  })
+
+  it('keeps its tag within what IAM takes, however often IAM has refused to attach', () => {
+    const refused = (found: FoundRole, kind: string): FoundRole => after(found, driftOf(wantedWith(tenOf(kind)), found, BOUNDARY, digest).steps.filter(({ step }) => step === 'tag').slice(0, 1))
+    const role = ['b', 'c', 'd'].reduce(refused, after(BARE, driftOf(wantedWith(tenOf('a')), BARE, BOUNDARY, digest).steps))
+    expect(role.tags['steno.dev/attached']).to.have.lengthOf.at.most(256)
+    expect(emptying(role, digest).foreign).to.deep.equal([])
+  })
 })

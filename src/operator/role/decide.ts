@@ -8,6 +8,7 @@ import { roleArn, roleName, rolePart } from '../../policy/aws-roles.ts'
 import type { RolePurpose } from '../../policy/aws-roles.ts'
 import type { Json, JsonObject } from '../../policy/json.ts'
 import { isObject, sameJson } from '../../policy/json.ts'
+import { MAX_POLICY_ARNS } from '../../policy/session-policy.ts'
 import type { FirehoseSink, SessionPolicy } from '../../policy/session-policy.ts'
 
 type Digest = (text: string) => string
@@ -17,6 +18,8 @@ export const AUDIENCE = 'sts.amazonaws.com'
 export const INLINE_NAME = 'steno'
 /** Of IAM: characters of a trust, white space apart. */
 export const MAX_TRUST = 2048
+/** Of IAM: characters of a tag's value. */
+const MAX_TAG = 256
 export const TAGS = { cluster: 'steno.dev/cluster', namespace: 'steno.dev/namespace', policy: 'steno.dev/policy', uid: 'steno.dev/policy-uid', attached: 'steno.dev/attached' } as const
 
 export interface WantedRole {
@@ -152,19 +155,25 @@ export function driftOf(wanted: WantedRole, found: FoundRole, boundary: string, 
   const extra = found.attached.filter(arn => !wanted.policyArns.includes(arn))
   const obsolete = extra.filter(arn => before.has(markOf(arn, digest)))
   // What is attached is written down before, so that it is known for ours whatever comes between; what was detached is crossed out after.
-  const during = [...new Set([...before, ...wanted.policyArns.map(arn => markOf(arn, digest))])].toSorted().join(' ')
+  const news = wanted.policyArns.map(arn => markOf(arn, digest))
+  const union = (marks: Iterable<string>): string => [...new Set([...marks, ...news])].toSorted().join(' ')
+  const everything = union(before)
+  // Marks of what was never attached, since IAM refused it, go when there is no room for them.
+  const during = everything.length <= MAX_TAG ? everything : union(found.attached.map(arn => markOf(arn, digest)).filter(mark => before.has(mark)))
   const tags = (attached: string): Readonly<Record<string, string>> => ({ ...wanted.tags, [TAGS.attached]: attached })
   const differs = (target: Readonly<Record<string, string>>, from: Readonly<Record<string, string>>): boolean => Object.entries(target).some(([key, value]) => (from[key] ?? '') !== value)
   const first = lacking.length > 0 || obsolete.length > 0 ? tags(during) : tags(wanted.tags[TAGS.attached] ?? '')
   const last = tags(wanted.tags[TAGS.attached] ?? '')
   const inline = found.inlineNames.includes(INLINE_NAME)
+  const attach = lacking.map(policyArn => ({ step: 'attach' as const, policyArn }))
+  const detach = obsolete.map(policyArn => ({ step: 'detach' as const, policyArn }))
   const steps: RoleStep[] = [
     ...(differs(first, found.tags) ? [{ step: 'tag' as const, tags: first }] : []),
     ...(sameDocument(wanted.trust, parsed(found.trust)) ? [] : [{ step: 'trust' as const, document: wanted.trust }]),
     ...(wanted.inline !== undefined && !(inline && sameDocument(wanted.inline, parsed(found.inline ?? ''))) ? [{ step: 'inline' as const, document: wanted.inline }] : []),
     ...(wanted.inline === undefined && inline ? [{ step: 'delete-inline' as const }] : []),
-    ...lacking.map(policyArn => ({ step: 'attach' as const, policyArn })),
-    ...obsolete.map(policyArn => ({ step: 'detach' as const, policyArn })),
+    // A role that lacks nothing for a moment, unless IAM has no room for both.
+    ...(found.attached.length + lacking.length <= MAX_POLICY_ARNS ? [...attach, ...detach] : [...detach, ...attach]),
     ...(differs(last, first) ? [{ step: 'tag' as const, tags: last }] : []),
   ]
   const foreign = [...extra.filter(arn => !obsolete.includes(arn)), ...found.inlineNames.filter(name => name !== INLINE_NAME)]
