@@ -10,7 +10,8 @@ export function networkController(deps: ControllerDeps): Controller {
   return policyController('network', deps, async (entry, writer, signal) => {
     const { policy } = entry
     const name = networkName(policy.name, deps.digest)
-    const plan = planNetwork(policy, deps.copy.selectedPods(policy), deps.copy.networkPolicies(policy.namespace), deps.digest)
+    const policies = deps.copy.entriesIn(policy.namespace).map(({ key }) => key.slice(key.indexOf('/') + 1))
+    const plan = planNetwork(policy, deps.copy.selectedPods(policy), deps.copy.networkPolicies(policy.namespace), policies, deps.digest)
     if (plan.plan === 'none') {
       await writer.remove('networkPolicy', entry, name, signal)
       await writer.say(entry, plan.condition, signal)

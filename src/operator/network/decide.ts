@@ -7,7 +7,7 @@ import type { JsonObject } from '../../policy/json.ts'
 import { ownName } from '../../policy/own-name.ts'
 import { selects } from '../../policy/select.ts'
 import type { SessionPolicy } from '../../policy/session-policy.ts'
-import { MANAGED_BY, MANAGER, ownMetadata } from '../marks.ts'
+import { MANAGED_BY, MANAGER, ownMetadata, policyOwning } from '../marks.ts'
 import type { PodEntry } from '../pod-entry.ts'
 import { selectorOf } from '../selector.ts'
 
@@ -25,9 +25,9 @@ export function networkName(policy: string, digest: (text: string) => string): s
 /**
  * NetworkPolicies only ever admit. Where another already decides what comes to one of the pods, ours would let in what that one keeps out:
  * then there is none of ours, and it is only said whether the other keeps the ports closed.
- * @param pods that the policy selects @param others all NetworkPolicies of the namespace
+ * @param pods that the policy selects @param all NetworkPolicies of the namespace @param policies names of all policies of the namespace
  */
-export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], others: readonly JsonObject[], digest: (text: string) => string): NetworkPlan {
+export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], all: readonly JsonObject[], policies: readonly string[], digest: (text: string) => string): NetworkPlan {
   const say = (status: Condition['status'], reason: string, message: string): Condition => ({ type: CONDITION, status, reason, message })
   if (policy.spec.directPort === 'Open') return { plan: 'none', condition: say('True', 'NotAsked', 'The policy leaves the direct port open.') }
   const recorded = pods.filter(({ mark }) => mark !== undefined)
@@ -36,10 +36,16 @@ export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], ot
   const used = recorded.flatMap(pod => pod.ports.filter(port => captured.has(port) && !(pod.mark?.capture === 'Port' && pod.mark.ports.some(each => each.port === port))).map(port => ({ pod: pod.name, port })))
   const shared = used[0]
   const closed = [...captured].filter(port => !used.some(each => each.port === port)).toSorted((a, b) => a - b)
-  const foreign = others.find(each => !isOurs(each) && decidesIngressOf(each, recorded))
+  const isOurs = (each: JsonObject): boolean => {
+    // With its owner it is on its way out. What only carries our label is not ours: nobody would put it right.
+    const owners = [...policies, policyOwning(each) ?? '']
+    return isMarked(each) && owners.some(name => networkName(name, digest) === textAt(each['metadata'], 'name'))
+  }
+  const others = all.filter(each => !isOurs(each) && decidesIngressOf(each, recorded))
+  const [foreign] = others
   if (foreign !== undefined && captured.size > 0) {
     const name = textAt(foreign['metadata'], 'name') ?? ''
-    const open = others.filter(each => !isOurs(each) && decidesIngressOf(each, recorded)).find(each => [...captured].some(port => admits(each, port)))
+    const open = others.find(each => [...captured].some(port => admits(each, port)))
     return {
       plan: 'none',
       condition:
@@ -81,7 +87,7 @@ export function openRanges(closed: readonly number[]): (readonly [first: number,
   })
 }
 
-function isOurs(object: JsonObject): boolean {
+function isMarked(object: JsonObject): boolean {
   return textsAt(object['metadata'], 'labels')[MANAGED_BY] === MANAGER
 }
 

@@ -164,12 +164,14 @@ async function checkNetwork(subject: PolicySubject, signal: AbortSignal): Promis
   const { shapes } = await subject.survey(signal)
   const wrong = new Named()
   let closed = 0
-  const concerned = (await subject.policies(signal)).flatMap(each => (each.policy?.spec.directPort === 'Close' && !each.deleting && shapes.has(each.key) ? [{ key: each.key, policy: each.policy }] : []))
+  const policies = await subject.policies(signal)
+  const concerned = policies.flatMap(each => (each.policy?.spec.directPort === 'Close' && !each.deleting && shapes.has(each.key) ? [{ key: each.key, policy: each.policy }] : []))
   for (const [namespace, group] of Map.groupBy(concerned, each => each.policy.namespace)) {
     const there: JsonObject[] = []
     for await (const object of eachOf(subject.client, `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`, { signal })) there.push(object)
+    const names = policies.flatMap(each => (each.key.startsWith(`${namespace}/`) ? [each.key.slice(namespace.length + 1)] : []))
     for (const { key, policy } of group) {
-      const plan = planNetwork(policy, shapes.get(key) ?? [], there, shortDigest)
+      const plan = planNetwork(policy, shapes.get(key) ?? [], there, names, shortDigest)
       // That the port cannot be closed is a condition.
       if (plan.plan === 'none') continue
       const name = textAt(plan.object['metadata'], 'name') ?? ''
