@@ -21,7 +21,7 @@ const FIRST_PORT = 20_000
 export function labelsFor(selector: LabelSelector): Readonly<Record<string, string>> | undefined {
   const labels: Record<string, string> = { ...selector.matchLabels }
   for (const { key, operator, values } of selector.matchExpressions) {
-    if (labels[key] !== undefined) continue
+    if (Object.hasOwn(labels, key)) continue
     // What else is said about this label is checked below.
     const forbidden = selector.matchExpressions.flatMap(each => (each.key === key && each.operator === 'NotIn' ? each.values : []))
     const candidates = operator === 'In' ? values : operator === 'Exists' ? ['steno', 'probe', ''] : []
