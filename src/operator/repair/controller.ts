@@ -35,6 +35,7 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
   const { client, clock, copy, events, digest } = deps
   const applier = createApplier(client, 'steno-repair')
   let restartedMs = -Infinity
+  const dueMs = (): number => restartedMs + times.everyMs - clock.monotonic()
   const lookedAt = new Map<string, number>()
   /** What each owner was restarted for, by its uid: who manages it may take off the annotation, again and again. */
   const restartedFor = new Map<string, string>()
@@ -88,14 +89,14 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
       const [first] = ready
       let againMs = found.rolling.length > 0 || found.waiting.length > 0 ? times.everyMs : times.againMs
       if (first !== undefined && found.rolling.length === 0) {
-        const dueMs = restartedMs + times.everyMs - clock.monotonic()
-        if (dueMs > 0) againMs = dueMs
+        const probe = dueMs() > 0 ? undefined : await prove(policy, signal)
+        if (probe !== undefined && probe.probe !== 'injected') {
+          await say(notProved(probe.detail))
+          return { againMs: times.againMs }
+        }
+        // While the dry run lasted, another policy may have had its turn.
+        if (probe === undefined || dueMs() > 0) againMs = Math.max(1, dueMs())
         else {
-          const probe = await prove(policy, signal)
-          if (probe.probe !== 'injected') {
-            await say(notProved(probe.detail))
-            return { againMs: times.againMs }
-          }
           restartedMs = clock.monotonic()
           try {
             await restart(namespace, first, signal)
