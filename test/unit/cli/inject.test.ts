@@ -57,6 +57,15 @@ describe('steno inject --dry-run', () => {
     expect(run.err.trim().split('\n').map(line => line.slice(0, 12))).to.deep.equal(['a: inject (i', 'b: inject (i'])
   })
 
+  it('refuses a file that is too large, or grows too large by its aliases', async () => {
+    const policy = await file('policy.yaml', POLICY)
+    const dryRun = async (content: string): Promise<string> => (await steno(['inject', '--dry-run', '-f', await file('pod.yaml', content), '--policy', policy])).err
+    const bomb = Array.from({ length: 9 }, (_, level) => `a${level}: &a${level} [${level === 0 ? 'x' : Array(9).fill(`*a${level - 1}`).join(', ')}]\n`).join('')
+    expect(await dryRun(`kind: Pod\nmetadata: {annotations: {x: y}}\n${bomb}spec: {containers: []}\n`)).to.match(/pod\.yaml as YAML: with its aliases it has more than 1000000 values/)
+    expect(await dryRun('kind: Pod\nspec: &a {containers: [], more: *a}\n')).to.match(/an alias holds itself/)
+    expect(await dryRun(`kind: Pod\nmetadata: {annotations: {x: ${'y'.repeat(9 * 1024 * 1024)}}}\n`)).to.match(/more than 8 MiB; give the objects in several files/)
+  })
+
   it('refuses files for policy and namespace that have none', async () => {
     const web = await file('web.yaml', DEPLOYMENT)
     const without = await steno(['inject', '--dry-run', '-f', web, '--policy', web])
