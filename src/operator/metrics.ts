@@ -1,5 +1,6 @@
 /** The operator's metrics, under the names that dashboards made for controller-runtime know. All labels are of closed sets. */
 
+import { registerBlindGauge } from '../kube/blind-gauge.ts'
 import type { WorkQueue, WorkQueueMetrics } from '../kube/work-queue.ts'
 import { loadPromClient } from '../platform/prom-client.ts'
 import type { Counts } from './coverage/decide.ts'
@@ -79,15 +80,7 @@ export function createOperatorMetrics(): OperatorMetrics {
           }
         },
       })
-      new Gauge({
-        name: 'steno_cache_blind_seconds',
-        help: 'Time since the copy of objects was last known to be current; 0 while the watch runs.',
-        labelNames: ['objects'],
-        registers,
-        collect() {
-          for (const [objects, ms] of Object.entries(read.blindMs())) this.set({ objects }, ms / 1000)
-        },
-      })
+      registerBlindGauge(registry, read.blindMs)
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,

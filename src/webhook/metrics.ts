@@ -1,5 +1,6 @@
 /** The injector's metrics. All labels are of closed sets. */
 
+import { registerBlindGauge } from '../kube/blind-gauge.ts'
 import { loadPromClient } from '../platform/prom-client.ts'
 
 export interface WebhookMetrics {
@@ -45,15 +46,7 @@ export function createWebhookMetrics(): WebhookMetrics {
           this.set(notAfter === undefined ? 0 : (notAfter - read.nowMs()) / 1000)
         },
       })
-      new Gauge({
-        name: 'steno_cache_blind_seconds',
-        help: 'Time since the copy of objects was last known to be current; 0 while the watch runs.',
-        labelNames: ['objects'],
-        registers,
-        collect() {
-          for (const [objects, ms] of Object.entries(read.blindMs())) this.set({ objects }, ms / 1000)
-        },
-      })
+      registerBlindGauge(registry, read.blindMs)
     },
     text: () => registry.metrics(),
     contentType: registry.contentType,
