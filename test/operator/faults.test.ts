@@ -5,9 +5,9 @@ import { expect } from 'chai'
 import { numberAt, objectAt, objectsAt } from '../../src/policy/json.ts'
 import { startFaultyApi } from '../support/faulty-api.ts'
 import type { ApiFault, FaultyApi } from '../support/faulty-api.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator } from '../support/operator-account.ts'
+import { startForOperator } from '../support/operator-account.ts'
 import { policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
@@ -30,10 +30,9 @@ describe('the operator before an API server that goes wrong', function () {
   before(async function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    const account = await asOperator(server.cluster, server.client)
+    const started = await startForOperator(assets)
+    server = started.server
+    const { account } = started
     api = await startFaultyApi({ ...account, token: async () => token ?? (await account.token()) })
     operator = await startOperatorFor(api.cluster, { election: { leaseMs: 120_000, renewMs: 100_000, retryMs: 100 }, reflector: { quietMs: 2000, maxWaitMs: 500 } })
     await operator.leading

@@ -4,9 +4,9 @@ import { expect } from 'chai'
 
 import { objectsAt, textsAt } from '../../src/policy/json.ts'
 import { findControllerManager, startControllerManager } from '../support/controller-manager.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, nameOf, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, nameOf, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator } from '../support/operator-account.ts'
+import { startForOperator } from '../support/operator-account.ts'
 import { found, policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
@@ -22,10 +22,9 @@ describe('garbage collection, with the real controller manager', function () {
     const assets = kubeAssets()
     const program = findControllerManager()
     if (assets === undefined || program === undefined) return this.skip()
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    operator = await startOperatorFor(await asOperator(server.cluster, server.client))
+    const started = await startForOperator(assets)
+    server = started.server
+    operator = await startOperatorFor(started.account)
     await operator.leading
     policies = policiesOf(server.client)
     startControllerManager(program, server.kubeconfig, ['garbage-collector-controller', 'namespace-controller'])

@@ -10,9 +10,9 @@ import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { fuzzRuns } from '../support/fuzz-runs.ts'
 import { digest, policyOf, settings } from '../support/golden-pods.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator } from '../support/operator-account.ts'
+import { startForOperator } from '../support/operator-account.ts'
 import { found, policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
@@ -26,10 +26,9 @@ describe('operator and pods, on a real API server', function () {
   before(async function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    account = await asOperator(server.cluster, server.client)
+    const started = await startForOperator(assets)
+    server = started.server
+    account = started.account
     operator = await startOperatorFor(account)
     await operator.leading
     policies = policiesOf(server.client)

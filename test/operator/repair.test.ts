@@ -9,9 +9,9 @@ import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../src/policy
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { createAuthority } from '../support/certificate.ts'
 import { digest, policyOf, settings } from '../support/golden-pods.ts'
-import { createNamespace, createNode, freePort, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, freePort, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator } from '../support/operator-account.ts'
+import { startForOperator } from '../support/operator-account.ts'
 import { policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 import { asInjector, installWebhooks, startWebhookFor } from '../support/webhook.ts'
@@ -35,10 +35,9 @@ describe('repair, on a real API server with the real injector', function () {
   before(async function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    account = await asOperator(server.cluster, server.client)
+    const started = await startForOperator(assets)
+    server = started.server
+    account = started.account
     injector = await asInjector(server)
     policies = policiesOf(server.client)
     port = await freePort()

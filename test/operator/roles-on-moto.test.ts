@@ -12,9 +12,9 @@ import type { Moto } from '../support/aws/moto.ts'
 import { openDoor } from '../support/aws/watched.ts'
 import type { Door } from '../support/aws/watched.ts'
 import { digest } from '../support/golden-pods.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator, TABLES_WITH_AWS } from '../support/operator-account.ts'
+import { startForOperator, TABLES_WITH_AWS } from '../support/operator-account.ts'
 import { found, policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
@@ -41,10 +41,9 @@ describe('roles in IAM, on a real API server and moto', function () {
       return this.skip()
     }
     moto = started
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    const account = await asOperator(server.cluster, server.client, TABLES_WITH_AWS)
+    const cluster = await startForOperator(assets, TABLES_WITH_AWS)
+    server = cluster.server
+    const { account } = cluster
     iam = new IAMClient({ region: 'eu-west-1', endpoint: moto.endpoint, credentials: { accessKeyId: STATIC_KEYS.id, secretAccessKey: STATIC_KEYS.secret } })
     const managed = async (name: string): Promise<string> => (await iam.send(new CreatePolicyCommand({ PolicyName: name, PolicyDocument: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}]}' }))).Policy?.Arn ?? ''
     await managed('steno-boundary')

@@ -20,9 +20,9 @@ import { operatorPolicy, WORKLOAD_POLICIES } from '../support/aws/operator-polic
 import { openDoor } from '../support/aws/watched.ts'
 import type { Door } from '../support/aws/watched.ts'
 import { digest, settings } from '../support/golden-pods.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator, TABLES_WITH_AWS } from '../support/operator-account.ts'
+import { startForOperator, TABLES_WITH_AWS } from '../support/operator-account.ts'
 import { found, policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 
@@ -49,10 +49,9 @@ describe('roles in IAM, on a real API server', function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
     this.timeout(120_000)
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    account = await asOperator(server.cluster, server.client, TABLES_WITH_AWS)
+    const started = await startForOperator(assets, TABLES_WITH_AWS)
+    server = started.server
+    account = started.account
     folder = await mkdtemp(join(tmpdir(), 'roles-'))
     identity = { AWS_ROLE_ARN: OPERATOR_ROLE, AWS_WEB_IDENTITY_TOKEN_FILE: join(folder, 'token') }
     await writeFile(join(folder, 'token'), (await account.token()) ?? '')

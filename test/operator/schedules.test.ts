@@ -12,9 +12,9 @@ import type { Cluster } from '../../src/kube/cluster.ts'
 import { numberAt, objectAt, objectsAt, textsAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
 import { digest, policyOf, settings } from '../support/golden-pods.ts'
-import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
+import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
 import type { ApiServer } from '../support/kube-apiserver.ts'
-import { asOperator } from '../support/operator-account.ts'
+import { startForOperator } from '../support/operator-account.ts'
 import { policiesOf, startOperatorFor } from '../support/operator.ts'
 import type { OperatorUnderTest, Policies } from '../support/operator.ts'
 import { asInjector, installWebhooks, startWebhookFor } from '../support/webhook.ts'
@@ -39,10 +39,9 @@ describe('a leader that is killed, on a real API server with the real injector',
   before(async function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
-    server = await startApiServer(assets)
-    await installCrd(server.client)
-    await createNode(server.client, 'node-a', 'v1.34.4')
-    account = await asOperator(server.cluster, server.client)
+    const started = await startForOperator(assets)
+    server = started.server
+    account = started.account
     webhook = await startWebhookFor(await asInjector(server))
     await webhook.synced
     await installWebhooks(server.client, webhook)

@@ -1,13 +1,11 @@
 /** A plain HTTP way to a real API server that can be made to go wrong as API servers do. Counts what is asked of it. */
 
-import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { request } from 'node:https'
-import type { AddressInfo } from 'node:net'
 
 import type { Cluster } from '../../src/kube/cluster.ts'
-import { closeAtTheEnd } from './leftovers.ts'
+import { listenOnLoopback } from './loopback.ts'
 
 /** `gone`: lists and watches are answered that the version is too old. `silent`: nothing is ever answered. `reset`: the connection breaks. */
 export type ApiFault = 'throttled' | 'broken' | 'reset' | 'silent' | 'gone' | 'unauthorized'
@@ -58,19 +56,9 @@ export async function startFaultyApi(cluster: Cluster): Promise<FaultyApi> {
         return req.method === 'GET' ? refuse(res, 410, 'Expired') : pass(req, res)
     }
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const close = async (): Promise<void> => {
-    if (!server.listening) return
-    const closed = once(server, 'close')
-    server.close()
-    server.closeAllConnections()
-    await closed
-  }
-  closeAtTheEnd(close)
+  const { origin, close } = await listenOnLoopback(server)
   return {
-    cluster: { server: new URL(`http://127.0.0.1:${port}`), token: cluster.token },
+    cluster: { server: new URL(origin), token: cluster.token },
     get fault() {
       return state.fault
     },

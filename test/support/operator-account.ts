@@ -9,7 +9,8 @@ import type { KubeClient } from '../../src/kube/client.ts'
 import type { Cluster } from '../../src/kube/cluster.ts'
 import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
-import { ensureNamespace } from './kube-apiserver.ts'
+import { createNode, ensureNamespace, installCrd, startApiServer } from './kube-apiserver.ts'
+import type { ApiServer } from './kube-apiserver.ts'
 
 const NAMESPACE = 'steno-system'
 const ACCOUNT = 'steno-operator'
@@ -57,4 +58,12 @@ export async function asOperator(cluster: Cluster, client: KubeClient, tables: r
   const request = await client.request(`/api/v1/namespaces/${NAMESPACE}/serviceaccounts/${ACCOUNT}/token`, { method: 'POST', body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: 3600 } } })
   const token = textAt(objectAt(request, 'status'), 'token') ?? ''
   return { ...cluster, token: async () => token }
+}
+
+/** An API server with the definition of policies and one node, and how the operator's account reaches it. @param assets folder of its programs */
+export async function startForOperator(assets: string, tables?: readonly string[]): Promise<{ readonly server: ApiServer; readonly account: Cluster }> {
+  const server = await startApiServer(assets)
+  await installCrd(server.client)
+  await createNode(server.client, 'node-a', 'v1.34.4')
+  return { server, account: await asOperator(server.cluster, server.client, tables) }
 }

@@ -5,7 +5,7 @@ import { glob, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { connect, createServer as createTcpServer } from 'node:net'
-import type { AddressInfo, Server as TcpServer, Socket } from 'node:net'
+import type { Server as TcpServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -20,6 +20,7 @@ import type { Verdict } from '../../src/record/verdict.ts'
 import { startRecorder } from '../../src/recorder/recorder.ts'
 import type { Recorder, RecorderOptions, Stopped } from '../../src/recorder/recorder.ts'
 import { closeAtTheEnd } from './leftovers.ts'
+import { listenOnLoopback } from './loopback.ts'
 
 export interface RecorderUnderTest {
   readonly url: string
@@ -167,31 +168,13 @@ export async function httpUpstream(onRequest: RequestListener): Promise<Upstream
  */
 export async function rawUpstream(onConnection: (socket: Socket) => void, options: { readonly allowHalfOpen?: boolean } = {}): Promise<Upstream> {
   return await listening(
-    createTcpServer(options, socket => {
-      socket.on('error', () => {})
-      onConnection(socket)
-    }),
+    createTcpServer(options, onConnection),
   )
 }
 
 async function listening(server: TcpServer): Promise<Upstream> {
-  const sockets = new Set<Socket>()
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const close = async (): Promise<void> => {
-    if (!server.listening) return
-    const closed = once(server, 'close')
-    server.close()
-    for (const socket of sockets) socket.destroy()
-    await closed
-  }
-  closeAtTheEnd(close)
-  return { url: `http://127.0.0.1:${port}/mcp`, port, close }
+  const { port, origin, close } = await listenOnLoopback(server)
+  return { url: `${origin}/mcp`, port, close }
 }
 
 /** The whole body of a request. */

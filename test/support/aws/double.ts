@@ -4,12 +4,10 @@
  */
 
 import { createHmac } from 'node:crypto'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
 import { bodyOf } from '../recorder.ts'
-import { closeAtTheEnd } from '../leftovers.ts'
+import { listenOnLoopback } from '../loopback.ts'
 import { createBucket, fail, REGION } from './bucket.ts'
 import type { Bucket } from './bucket.ts'
 import { settingOf } from './bucket-settings.ts'
@@ -87,10 +85,9 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
   const calls: PutCall[] = []
   const issued = new Map<string, Keys>()
   const requests = { s3: 0, sts: 0 }
-  const sockets = new Set<Socket>()
   const double: AwsDouble = {
     get endpoint() {
-      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      return listening.origin
     },
     bucket,
     stream,
@@ -103,13 +100,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     refuse: undefined,
     denyRole: undefined,
     revoke: () => issued.clear(),
-    close: async () => {
-      if (!server.listening) return
-      const closed = once(server, 'close')
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
+    close: async () => await listening.close(),
   }
   const nowMs = (): number => Date.now() + double.aheadMs
   const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : issued.get(id))
@@ -154,14 +145,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
   const server = createServer((req, res) => {
     answer(req, res).catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined))
   })
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('close', () => sockets.delete(socket))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closeAtTheEnd(double.close)
+  const listening = await listenOnLoopback(server)
   return double
 }
 

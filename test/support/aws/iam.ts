@@ -3,14 +3,12 @@
  * give documents back in another form, refuse who may not, and check tokens against trusts. Requests are signed, or refused.
  */
 
-import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
 
 import { isObject, objectAt, objectsAt } from '../../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../../src/policy/json.ts'
-import { closeAtTheEnd } from '../leftovers.ts'
+import { listenOnLoopback } from '../loopback.ts'
 import { bodyOf } from '../recorder.ts'
 import { STATIC_KEYS } from './double.ts'
 import { isAllowed } from './policy-rules.ts'
@@ -86,7 +84,6 @@ export async function startIamDouble(): Promise<IamDouble> {
   const roles = new Map<string, StoredRole>()
   const entries = new Map<string, StoredEntry>()
   const issued = new Map<string, Keys>()
-  const sockets = new Set<Socket>()
   const add = (name: string, path: string, trust: string, boundary: string | undefined, tags: Readonly<Record<string, string>>): StoredRole => {
     const role: StoredRole = { name, path, arn: `arn:aws:iam::${ACCOUNT}:role${path}${name}`, trust: normalised(trust), boundary, tags: new Map(Object.entries(tags)), inline: new Map(), attached: new Set(), hiddenReads: double.lag.reads, hiddenTrust: double.lag.trust }
     roles.set(name, role)
@@ -94,7 +91,7 @@ export async function startIamDouble(): Promise<IamDouble> {
   }
   const double: IamDouble = {
     get endpoint() {
-      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      return listening.origin
     },
     roles,
     entries,
@@ -105,13 +102,7 @@ export async function startIamDouble(): Promise<IamDouble> {
     lag: { reads: 0, trust: 0 },
     put: (name, { trust = '{}', boundary, tags = {} } = {}) => add(name, PATH, trust, boundary, tags),
     revoke: () => issued.clear(),
-    close: async () => {
-      if (!server.listening) return
-      const closed = once(server, 'close')
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
+    close: async () => await listening.close(),
   }
 
   const permit = (action: string, resource: string, context: Readonly<Record<string, string | readonly string[] | undefined>>): void => {
@@ -281,14 +272,7 @@ export async function startIamDouble(): Promise<IamDouble> {
     }
   }
   const server = createServer((req, res) => void answer(req, res).catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined)))
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('close', () => sockets.delete(socket))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closeAtTheEnd(double.close)
+  const listening = await listenOnLoopback(server)
   return double
 }
 

@@ -1,11 +1,9 @@
 /** A door before a service: names each call that goes through, may keep it from getting in, or its answer from getting out. */
 
-import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
 
-import { closeAtTheEnd } from '../leftovers.ts'
+import { listenOnLoopback } from '../loopback.ts'
 import { bodyOf } from '../recorder.ts'
 
 /** `iam:CreateRole steno-…`. */
@@ -31,22 +29,15 @@ const READS = /^(?:iam:(?:Get|List)|eks:Describe|sts:)/
 
 export async function openDoor(service: string): Promise<Door> {
   const calls: WatchedCall[] = []
-  const sockets = new Set<Socket>()
   const door: Door = {
     get endpoint() {
-      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      return listening.origin
     },
     calls,
     writes: () => calls.map(({ action }) => action).filter(action => !READS.test(action)),
     before: undefined,
     after: undefined,
-    close: async () => {
-      if (!server.listening) return
-      const closed = once(server, 'close')
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
+    close: async () => await listening.close(),
   }
   const pass = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const body = await bodyOf(req)
@@ -67,14 +58,7 @@ export async function openDoor(service: string): Promise<Door> {
     out.end(body)
   }
   const server = createServer((req, res) => void pass(req, res).catch(() => req.socket.destroy()))
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('close', () => sockets.delete(socket))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closeAtTheEnd(door.close)
+  const listening = await listenOnLoopback(server)
   return door
 }
 
