@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'kube.request'
   | 'aws.request'
   | 'policy.invalid'
+  | 'recorder.not-ready'
 
 /** Callers switch on `code`; there is no subclass per cause. */
 export class StenoError extends Error {

@@ -50,6 +50,7 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
     { line: 'verify --anchor anchor.json --require-anchor', does: 'fail unless the anchor proves it' },
   ],
   record: [{ line: "record --port 15080=8080 --sink 'firehose://steno?region=eu-west-1'", does: 'as the injector starts it in a pod' }],
+  ready: [{ line: 'ready --admin 127.0.0.1:15088', does: 'as the injector has it run in a pod' }],
   inject: [
     { line: 'inject --dry-run -f deployment.yaml --policy policy.yaml', does: 'the pod as it would be, and why; needs no cluster' },
     { line: 'inject --config config.yaml --own-certificates', does: 'the webhook, as the chart starts it' },

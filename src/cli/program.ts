@@ -21,6 +21,7 @@ import type { FrameOptions } from './frame.ts'
 import type { InjectOptions } from './inject.ts'
 import type { OperateOptions } from './operate.ts'
 import type { PlayOptions } from './play.ts'
+import type { ReadyOptions } from './ready.ts'
 import type { RecordOptions } from './record.ts'
 import type { ShowOptions } from './show.ts'
 import type { SourceOptions } from './source.ts'
@@ -172,6 +173,12 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--termination-log <file>', 'gets a line when it ends with something unshipped, or fails')
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
     .action(async (options: RecordOptions) => done(await (await import('./record.ts')).runRecord(options, io)))
+  program
+    .command('ready')
+    .description('wait until the recorder of this pod is ready; runs before the containers of the pod start')
+    .option('--admin <host:port>', 'health and metrics of the recorder', '127.0.0.1:15090')
+    .option('--timeout <time>', 'how long to wait', '1m')
+    .action(async (options: ReadyOptions) => done(await (await import('./ready.ts')).runReady(options, io)))
   program
     .command('inject')
     .description('the admission webhook that puts recorders into pods; with --dry-run, what it would do with a file')

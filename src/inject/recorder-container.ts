@@ -73,7 +73,8 @@ export function recorderParts(input: RecorderInput): RecorderParts {
     // Named ports are those that were taken over; the recorder answers under the name that Services use.
     ports: [...input.ports.map(({ name, listen }) => ({ ...(name === undefined ? {} : { name }), containerPort: listen, protocol: 'TCP' })), { name: 'steno-admin', containerPort: ADMIN_PORT, protocol: 'TCP' }],
     resources: withoutPooled({ requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(input.facts.guaranteed ? { cpu } : {}), memory, 'ephemeral-storage': disk } }, input.facts.pooled),
-    startupProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 1, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 120 },
+    // The kubelet starts no other container before this has ended. A startup probe would do the same a second later: it is looked at once a second, and its success waits for the next list of containers.
+    lifecycle: { postStart: { exec: { command: ['steno', 'ready', `--admin=127.0.0.1:${ADMIN_PORT}`] } } },
     readinessProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 5, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 3 },
     securityContext: {
       allowPrivilegeEscalation: false,

@@ -1,3 +1,4 @@
+import { createServer } from 'node:http'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,7 @@ import { expect } from 'chai'
 
 import { decide } from '../../src/inject/decide.ts'
 import { shortDigest } from '../../src/platform/digest.ts'
-import { objectsAt, textAt } from '../../src/policy/json.ts'
+import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import { steno } from '../support/cli.ts'
 import { podCases } from '../support/golden-pods.ts'
 import { freePort } from '../support/kube-apiserver.ts'
@@ -64,6 +65,31 @@ describe('steno record', () => {
     expect(recorded.of('exchange.start').map(({ exchange }) => exchange)).to.deep.equal([0, 1])
   })
 
+  it('lets steno ready end when it is ready, and not before', async () => {
+    const port = await freePort()
+    const stopping = new AbortController()
+    let ready = false
+    const waiting = steno(['ready', `--admin=127.0.0.1:${port}`], {}).finally(() => (ready = true))
+    // Something else on that port, which is not ready.
+    const other = createServer((_req, res) => void res.writeHead(503).end('sink down'))
+    await new Promise<void>(resolve => other.listen(port, '127.0.0.1', resolve))
+    const late = await steno(['ready', `--admin=127.0.0.1:${port}`, '--timeout=100ms'])
+    expect(late).to.include({ code: 1, out: '' })
+    expect(late.err).to.equal(`error: the recorder at 127.0.0.1:${port} is not ready after 100ms: it says 503 sink down; read its log (recorder.not-ready)\n`)
+    expect(ready).to.equal(false)
+    await new Promise(resolve => other.close(resolve))
+    const running = steno(['record', `--port=${await freePort()}=1`, `--admin=127.0.0.1:${port}`, `--archive=${folder}`], { signal: stopping.signal })
+    expect(await waiting).to.include({ code: 0, out: '', err: '' })
+    stopping.abort()
+    expect(await running).to.have.property('code', 0)
+  })
+
+  it('says that nobody is there when steno ready waits in vain', async () => {
+    const run = await steno(['ready', `--admin=127.0.0.1:${await freePort()}`, '--timeout=50ms'])
+    expect(run.code).to.equal(1)
+    expect(run.err).to.match(/is not ready after 50ms: connect ECONNREFUSED .*read its log \(recorder\.not-ready\)/)
+  })
+
   it('takes every argument that the injector gives it', async () => {
     const seen = new Set<string>()
     for (const { input } of podCases()) {
@@ -75,6 +101,10 @@ describe('steno record', () => {
       // One wrong port is the first that is found wrong once all flags are known.
       const run = await steno([...args, '--port=none'])
       expect(run.err).to.match(/--port must be LISTEN=APP/)
+      const hook: unknown = objectAt(objectAt(objectAt(container, 'lifecycle'), 'postStart'), 'exec')['command']
+      const [program, ...words] = Array.isArray(hook) ? hook.map(String) : []
+      expect(program).to.equal('steno')
+      expect((await steno([...words, '--timeout=none'])).err).to.match(/--timeout 'none' is no time span/)
     }
     expect(seen).to.have.property('size').greaterThan(10)
   })
