@@ -119,6 +119,25 @@ describe('the chart', function () {
     })
   }
 
+  for (const [component, endpoint] of [['operator', 'aws.endpoint'], ['injector', 'recorder.awsEndpoint']] as const) {
+    it(`lets the ${component} reach AWS and its names, or the endpoint in its place`, () => {
+      const ports = (...set: readonly string[]): readonly string[] => {
+        const policy = objectsOf(render(helm, 'aws-values.yaml', '--set', 'networkPolicy.apiServerPorts={6443}', ...set)).find(each => each['kind'] === 'NetworkPolicy' && nameOf(each) === `steno-${component}`)
+        return objectsAt(policy?.['spec'], 'egress').flatMap(rule => objectsAt(rule, 'ports').map(each => `${String(each['port'])}/${String(each['protocol'])}`))
+      }
+      const usual = ['6443/TCP', '53/UDP', '53/TCP', '443/TCP']
+      expect(ports()).to.deep.equal(usual)
+      expect(ports('--set', `${endpoint}=https://vpce.example`)).to.deep.equal(usual)
+      expect(ports('--set', `${endpoint}=http://10.0.0.1:4566`)).to.deep.equal([...usual, '4566/TCP'])
+      expect(ports('--set', `${endpoint}=http://moto`)).to.deep.equal([...usual, '80/TCP'])
+    })
+  }
+
+  it('lets the operator reach nothing but the API server where it makes no roles', () => {
+    const policy = objectsOf(render(helm, 'own-values.yaml')).find(each => each['kind'] === 'NetworkPolicy' && nameOf(each) === 'steno-operator')
+    expect(objectsAt(policy?.['spec'], 'egress').flatMap(rule => objectsAt(rule, 'ports').map(each => each['port']))).to.deep.equal([443, 6443])
+  })
+
   it('gives the injector a configuration that it reads', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chart-'))
     try {

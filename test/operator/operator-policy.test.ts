@@ -95,14 +95,16 @@ describe("the operator's own policy", () => {
     expect(bare.filter(action => action === 'iam:AttachRolePolicy' || action.startsWith('eks:'))).to.deep.equal([])
   })
 
-  it('is that of a role which only the service account of the operator can take on', () => {
-    const trust: unknown = JSON.parse(String(objectAt(objectAt(operatorResources(), 'OperatorRole'), 'Properties')['AssumeRolePolicyDocument']))
-    const [statement] = isObject(trust) ? objectsAt(trust, 'Statement') : []
-    expect(objectAt(objectAt(statement, 'Condition'), 'StringEquals')).to.deep.equal({
-      'oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF:aud': 'sts.amazonaws.com',
-      'oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF:sub': 'system:serviceaccount:steno-system:steno-operator',
+  for (const [name, account] of [['OperatorRole', 'steno-operator'], ['InjectorRole', 'steno-injector']] as const) {
+    it(`stands beside a trust of ${name} in the service account ${account} alone`, () => {
+      const trust: unknown = JSON.parse(String(objectAt(objectAt(operatorResources(), name), 'Properties')['AssumeRolePolicyDocument']))
+      const [statement] = isObject(trust) ? objectsAt(trust, 'Statement') : []
+      expect(objectAt(objectAt(statement, 'Condition'), 'StringEquals')).to.deep.equal({
+        'oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF:aud': 'sts.amazonaws.com',
+        'oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF:sub': `system:serviceaccount:steno-system:${account}`,
+      })
     })
-  })
+  }
 
   it('leaves its roles what they need, and nothing of IAM', () => {
     const boundary = (parameters: JsonObject): JsonObject => objectAt(objectAt(objectAt(operatorResources(parameters as Readonly<Record<string, Json>>), 'Boundary'), 'Properties'), 'PolicyDocument')

@@ -72,6 +72,16 @@ memoryMib: {{ int .Values.recorder.memoryMib }}
 spoolMib: {{ int .Values.recorder.spoolMib }}
 {{- end }}
 
+{{/* Ports on which AWS is reached, names included; of the endpoint in its place, if there is one. */}}
+{{- define "steno.aws.ports" -}}
+{port: 53, protocol: UDP}, {port: 53, protocol: TCP}, {port: 443, protocol: TCP}
+{{- if . }}
+{{- $url := urlParse . }}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}
+{{- if ne $port "443" }}, {port: {{ $port }}, protocol: TCP}{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* Where frames about access go, as JSON; empty when nowhere. */}}
 {{- define "steno.injector.accessSink" -}}
 {{- if .Values.injector.access.sink -}}
