@@ -8,7 +8,7 @@ import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
 import { startIamDouble } from '../support/aws/iam.ts'
 import type { IamDouble } from '../support/aws/iam.ts'
-import { planeAt, QUICK, settingsWithAws } from '../support/aws/installation.ts'
+import { ISSUER, planeAt, providerOf, QUICK, settingsWithAws } from '../support/aws/installation.ts'
 import { operatorPolicy } from '../support/aws/operator-policy.ts'
 import { openDoor } from '../support/aws/watched.ts'
 import { createNamespace, installCrd, kubeAssets, startApiServer, until } from '../support/kube-apiserver.ts'
@@ -41,10 +41,10 @@ describe('the end of an operator that works in AWS, on a real API server', funct
   before(async function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
-    server = await startApiServer(assets)
+    server = await startApiServer(assets, { issuer: ISSUER })
     await installCrd(server.client)
     await createNamespace(server.client, 'steno-system')
-    aws = await startIamDouble()
+    aws = await startIamDouble({ providers: [await providerOf(server)] })
     aws.permissions = [operatorPolicy()]
     policies = policiesOf(server.client)
   })

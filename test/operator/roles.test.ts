@@ -15,8 +15,8 @@ import { objectAt, objectsAt, stringsAt, textAt } from '../../src/policy/json.ts
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { OPERATOR_ROLE, startIamDouble } from '../support/aws/iam.ts'
 import type { IamDouble, StoredRole } from '../support/aws/iam.ts'
-import { AWS_SETTINGS, BOUNDARY, planeAt, QUICK, settingsWithAws } from '../support/aws/installation.ts'
-import { operatorPolicy, WORKLOAD_POLICIES } from '../support/aws/operator-policy.ts'
+import { AWS_SETTINGS, BOUNDARY, ISSUER, planeAt, providerOf, QUICK, settingsWithAws } from '../support/aws/installation.ts'
+import { operatorAccount, operatorPolicy, WORKLOAD_POLICIES } from '../support/aws/operator-policy.ts'
 import { openDoor } from '../support/aws/watched.ts'
 import type { Door } from '../support/aws/watched.ts'
 import { digest, settings } from '../support/golden-pods.ts'
@@ -49,13 +49,14 @@ describe('roles in IAM, on a real API server', function () {
     const assets = kubeAssets()
     if (assets === undefined) return this.skip()
     this.timeout(120_000)
-    const started = await startForOperator(assets, TABLES_WITH_AWS)
+    const started = await startForOperator(assets, TABLES_WITH_AWS, { issuer: ISSUER })
     server = started.server
     account = started.account
     folder = await mkdtemp(join(tmpdir(), 'roles-'))
     identity = { AWS_ROLE_ARN: OPERATOR_ROLE, AWS_WEB_IDENTITY_TOKEN_FILE: join(folder, 'token') }
-    await writeFile(join(folder, 'token'), (await account.token()) ?? '')
-    iam = await startIamDouble()
+    const own = await server.client.request('/api/v1/namespaces/steno-system/serviceaccounts/steno-operator/token', { method: 'POST', body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { audiences: ['sts.amazonaws.com'] } } })
+    await writeFile(join(folder, 'token'), textAt(own['status'], 'token') ?? '')
+    iam = await startIamDouble({ providers: [await providerOf(server)], ...operatorAccount() })
     iam.permissions = [operatorPolicy()]
     door = await openDoor(iam.endpoint)
     await operate()

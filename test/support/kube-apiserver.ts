@@ -48,7 +48,12 @@ export function kubeAssets(): string | undefined {
   }
 }
 
-export async function startApiServer(assets: string): Promise<ApiServer> {
+export interface ApiServerOptions {
+  /** Of the tokens of service accounts. */
+  readonly issuer?: string
+}
+
+export async function startApiServer(assets: string, { issuer = 'https://kubernetes.default.svc' }: ApiServerOptions = {}): Promise<ApiServer> {
   const folder = mkdtempSync(join(tmpdir(), 'kube-'))
   const token = randomBytes(16).toString('hex')
   const authority = createAuthority()
@@ -87,7 +92,7 @@ export async function startApiServer(assets: string): Promise<ApiServer> {
       '--authorization-mode=RBAC',
       '--allow-privileged=true',
       '--service-cluster-ip-range=10.0.0.0/24',
-      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-issuer=${issuer}`,
       `--service-account-key-file=${key}`,
       `--service-account-signing-key-file=${key}`,
       '--watch-cache=true',

@@ -10,7 +10,7 @@ import type { Cluster } from '../../src/kube/cluster.ts'
 import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
 import { createNode, ensureNamespace, installCrd, startApiServer } from './kube-apiserver.ts'
-import type { ApiServer } from './kube-apiserver.ts'
+import type { ApiServer, ApiServerOptions } from './kube-apiserver.ts'
 
 const NAMESPACE = 'steno-system'
 const ACCOUNT = 'steno-operator'
@@ -61,8 +61,8 @@ export async function asOperator(cluster: Cluster, client: KubeClient, tables: r
 }
 
 /** An API server with the definition of policies and one node, and how the operator's account reaches it. @param assets folder of its programs */
-export async function startForOperator(assets: string, tables?: readonly string[]): Promise<{ readonly server: ApiServer; readonly account: Cluster }> {
-  const server = await startApiServer(assets)
+export async function startForOperator(assets: string, tables?: readonly string[], options?: ApiServerOptions): Promise<{ readonly server: ApiServer; readonly account: Cluster }> {
+  const server = await startApiServer(assets, options)
   await installCrd(server.client)
   await createNode(server.client, 'node-a', 'v1.34.4')
   return { server, account: await asOperator(server.cluster, server.client, tables) }

@@ -16,6 +16,7 @@ import { signatureProblem } from './signature.ts'
 import type { Keys } from './signature.ts'
 import { createStream } from './stream.ts'
 import type { Stream } from './stream.ts'
+import type { TokenAnswer, TokenService } from './token-service.ts'
 
 /** What becomes of one PutRecordBatch. */
 export type Fault =
@@ -34,6 +35,8 @@ export interface PutCall {
   /** From 0. */
   readonly number: number
   readonly records: readonly Buffer[]
+  /** ARN of the role with whose credentials it was made, where the account's own token service handed them out. */
+  readonly role: string | undefined
 }
 
 export interface AwsDouble {
@@ -75,6 +78,8 @@ export interface DoubleOptions {
   readonly prefix?: string
   readonly bufferMs?: number
   readonly bufferBytes?: number
+  /** Hands out credentials, and says what they may do, in the place of the one role that is known here. */
+  readonly tokens?: TokenService
 }
 
 export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDouble> {
@@ -103,7 +108,8 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     close: async () => await listening.close(),
   }
   const nowMs = (): number => Date.now() + double.aheadMs
-  const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : issued.get(id))
+  const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : (options.tokens?.keysOf(id) ?? issued.get(id)))
+  const roleOf = (req: IncomingMessage): string | undefined => options.tokens?.keysOf(/Credential=([^/]+)/.exec(req.headers.authorization ?? '')?.[1] ?? '')?.role
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const body = await bodyOf(req)
@@ -112,7 +118,8 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     const isToken = target === '' && req.method === 'POST' && body.toString('latin1').includes('Action=AssumeRoleWithWebIdentity')
     if (isToken) {
       requests.sts++
-      return assumeRole(res, new URLSearchParams(body.toString()), double, issued, nowMs())
+      const form = new URLSearchParams(body.toString())
+      return options.tokens === undefined ? assumeRole(res, form, double, issued, nowMs()) : tokenAnswer(res, options.tokens.assume(form))
     }
     if (double.outage && target.startsWith('Firehose_20150804.')) return failJson(res, 503, 'ServiceUnavailableException', 'Slow down.')
     const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, { nowMs: nowMs(), region: REGION })
@@ -127,7 +134,7 @@ export async function startAwsDouble(options: DoubleOptions = {}): Promise<AwsDo
     if (failure !== undefined) return (operation.startsWith('firehose') ? failJson : fail)(res, failure.status, failure.code, failure.message ?? failure.code)
     if (isIdentity) return callerIdentity(res)
     if (target.startsWith('Firehose_20150804.')) {
-      if (!DESCRIBED.includes(target.slice(18))) return await putRecordBatch(req, res, target, body, { calls, stream, double, nowMs })
+      if (!DESCRIBED.includes(target.slice(18))) return await putRecordBatch(req, res, target, body, { calls, stream, double, nowMs, role: roleOf(req), tokens: options.tokens })
       const found = descriptions.answer(target.slice(18), body.toString())
       if (found === undefined) return failJson(res, 400, 'ResourceNotFoundException', 'Firehose under account 123456789012 not found.')
       return void res.writeHead(200, { 'Content-Type': 'application/x-amz-json-1.1' }).end(found)
@@ -154,15 +161,19 @@ interface FirehoseParts {
   readonly stream: Stream
   readonly double: AwsDouble
   readonly nowMs: () => number
+  readonly role: string | undefined
+  readonly tokens: TokenService | undefined
 }
 
-async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target: string, body: Buffer, { calls, stream, double, nowMs }: FirehoseParts): Promise<void> {
+async function putRecordBatch(req: IncomingMessage, res: ServerResponse, target: string, body: Buffer, { calls, stream, double, nowMs, role, tokens }: FirehoseParts): Promise<void> {
   if (target !== 'Firehose_20150804.PutRecordBatch') return failJson(res, 400, 'UnknownOperationException', target)
   const asked = JSON.parse(body.toString()) as { readonly DeliveryStreamName: string; readonly Records?: readonly { readonly Data: string }[] }
   if (asked.Records === undefined) return failJson(res, 400, 'ValidationException', "1 validation error detected: Value null at 'records' failed to satisfy constraint: Member must not be null")
   if (asked.DeliveryStreamName !== stream.name) return failJson(res, 400, 'ResourceNotFoundException', `Firehose ${asked.DeliveryStreamName} under account 123456789012 not found.`)
+  const arn = `arn:aws:firehose:${REGION}:123456789012:deliverystream/${stream.name}`
+  if (role !== undefined && tokens?.may(role, 'firehose:PutRecordBatch', arn) !== true) return failJson(res, 400, 'AccessDeniedException', `${role} is not authorized to perform: firehose:PutRecordBatch on resource: ${arn}`)
   const records = asked.Records.map(({ Data }) => Buffer.from(Data, 'base64'))
-  const call = { number: calls.length, records }
+  const call = { number: calls.length, records, role }
   calls.push(call)
   const fault = double.fault?.(call)
   if (fault?.type === 'hold') await fault.until
@@ -196,9 +207,7 @@ export function webIdentityToken(expiresMs: number): string {
 }
 
 function assumeRole(res: ServerResponse, form: URLSearchParams, double: AwsDouble, issued: Map<string, Keys>, nowMs: number): void {
-  const deny = (status: number, code: string): void => {
-    res.writeHead(status, { 'Content-Type': 'text/xml' }).end(`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${code}</Message></Error><RequestId>r</RequestId></ErrorResponse>`)
-  }
+  const deny = (status: number, code: string): void => tokenAnswer(res, { status, code, message: code })
   if (double.denyRole !== undefined) return deny(double.denyRole.status, double.denyRole.code)
   const [head = '', payload = '', mark = ''] = (form.get('WebIdentityToken') ?? '').split('.')
   if (createHmac('sha256', TOKEN_KEY).update(`${head}.${payload}`).digest('base64url') !== mark) return deny(400, 'InvalidIdentityToken')
@@ -208,7 +217,11 @@ function assumeRole(res: ServerResponse, form: URLSearchParams, double: AwsDoubl
   const id = `ASIA${issued.size}${Math.floor(nowMs)}`
   const keys = { secret: `secret of ${id}`, token: `token of ${id}`, expiresMs: nowMs + SESSION_MS }
   issued.set(id, keys)
-  res.writeHead(200, { 'Content-Type': 'text/xml' }).end(
-    `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${keys.secret}</SecretAccessKey><SessionToken>${keys.token}</SessionToken><Expiration>${new Date(keys.expiresMs).toISOString()}</Expiration></Credentials><AssumedRoleUser><Arn>${ROLE_ARN}</Arn><AssumedRoleId>A:b</AssumedRoleId></AssumedRoleUser></AssumeRoleWithWebIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>`,
-  )
+  tokenAnswer(res, { result: `<Credentials><AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${keys.secret}</SecretAccessKey><SessionToken>${keys.token}</SessionToken><Expiration>${new Date(keys.expiresMs).toISOString()}</Expiration></Credentials><AssumedRoleUser><Arn>${ROLE_ARN}</Arn><AssumedRoleId>A:b</AssumedRoleId></AssumedRoleUser>` })
+}
+
+function tokenAnswer(res: ServerResponse, answer: TokenAnswer): void {
+  const space = 'https://sts.amazonaws.com/doc/2011-06-15/'
+  if ('result' in answer) return void res.writeHead(200, { 'Content-Type': 'text/xml' }).end(`<AssumeRoleWithWebIdentityResponse xmlns="${space}"><AssumeRoleWithWebIdentityResult>${answer.result}</AssumeRoleWithWebIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>`)
+  res.writeHead(answer.status, { 'Content-Type': 'text/xml' }).end(`<ErrorResponse xmlns="${space}"><Error><Type>Sender</Type><Code>${answer.code}</Code><Message>${answer.message}</Message></Error><RequestId>r</RequestId></ErrorResponse>`)
 }

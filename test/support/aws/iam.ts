@@ -6,7 +6,7 @@
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { isObject, objectAt, objectsAt } from '../../../src/policy/json.ts'
+import { isObject, objectAt } from '../../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../../src/policy/json.ts'
 import { listenOnLoopback } from '../loopback.ts'
 import { bodyOf } from '../recorder.ts'
@@ -14,6 +14,9 @@ import { STATIC_KEYS } from './double.ts'
 import { isAllowed } from './policy-rules.ts'
 import { signatureProblem } from './signature.ts'
 import type { Keys } from './signature.ts'
+import { createTokenService } from './token-service.ts'
+import type { AssumableRole, TokenService } from './token-service.ts'
+import type { IdentityProvider } from './web-identity.ts'
 
 export interface StoredRole {
   readonly name: string
@@ -55,6 +58,10 @@ export interface IamDouble {
   fault: ((action: string, about: string) => Refusal | 'reset' | undefined) | undefined
   /** Of roles that are made from now on. */
   lag: { readonly reads: number; readonly trust: number }
+  /** ms that the token service's clock is ahead of this machine's when it looks at the end of tokens. */
+  tokensAheadMs: number
+  /** Its token service, for the double of a service at another address. */
+  readonly tokens: TokenService
   /** Makes a role beside Steno. */
   put(name: string, role?: Partial<Pick<StoredRole, 'trust' | 'boundary'>> & { readonly tags?: Readonly<Record<string, string>> }): StoredRole
   /** Lets all credentials that were handed out end. */
@@ -64,10 +71,18 @@ export interface IamDouble {
 
 export const ACCOUNT = '123456789012'
 export const PATH = '/steno/'
-/** Role of the operator itself: its tokens are not looked at. */
+/** Role of the operator itself. */
 export const OPERATOR_ROLE = `arn:aws:iam::${ACCOUNT}:role/steno-operator`
 const MAX_TRUST = 2048
-const SESSION_MS = 3_600_000
+
+export interface AccountOptions {
+  /** Issuers whose tokens are taken; none when left out. */
+  readonly providers?: readonly IdentityProvider[]
+  /** Roles that exist and that nobody changes, by ARN. */
+  readonly standing?: Readonly<Record<string, AssumableRole>>
+  /** What boundaries say, by ARN; one that is not here limits nothing. */
+  readonly boundaries?: Readonly<Record<string, JsonObject>>
+}
 
 class Refused extends Error {
   readonly status: number
@@ -80,10 +95,17 @@ class Refused extends Error {
   }
 }
 
-export async function startIamDouble(): Promise<IamDouble> {
+export async function startIamDouble({ providers = [], standing = {}, boundaries = {} }: AccountOptions = {}): Promise<IamDouble> {
   const roles = new Map<string, StoredRole>()
   const entries = new Map<string, StoredEntry>()
-  const issued = new Map<string, Keys>()
+  const roleOf = (arn: string): AssumableRole | undefined => {
+    const role = [...roles.values()].find(each => each.arn === arn)
+    if (role === undefined) return standing[arn]
+    const boundary = boundaries[role.boundary ?? '']
+    const policies = [...role.inline.values()].map(each => JSON.parse(each) as JsonObject)
+    return { trust: JSON.parse(role.trust) as JsonObject, limits: [policies, ...(boundary === undefined ? [] : [[boundary]])], isLate: () => role.hiddenTrust > 0 && role.hiddenTrust-- > 0 }
+  }
+  const tokens = createTokenService({ providers, roleOf, nowMs: () => Date.now() + double.tokensAheadMs })
   const add = (name: string, path: string, trust: string, boundary: string | undefined, tags: Readonly<Record<string, string>>): StoredRole => {
     const role: StoredRole = { name, path, arn: `arn:aws:iam::${ACCOUNT}:role${path}${name}`, trust: normalised(trust), boundary, tags: new Map(Object.entries(tags)), inline: new Map(), attached: new Set(), hiddenReads: double.lag.reads, hiddenTrust: double.lag.trust }
     roles.set(name, role)
@@ -100,8 +122,10 @@ export async function startIamDouble(): Promise<IamDouble> {
     refused: [],
     fault: undefined,
     lag: { reads: 0, trust: 0 },
+    tokensAheadMs: 0,
+    tokens,
     put: (name, { trust = '{}', boundary, tags = {} } = {}) => add(name, PATH, trust, boundary, tags),
-    revoke: () => issued.clear(),
+    revoke: tokens.revoke,
     close: async () => await listening.close(),
   }
 
@@ -193,23 +217,10 @@ export async function startIamDouble(): Promise<IamDouble> {
     }
   }
 
-  /** As the token service: the token's claims against the role's trust. That the API server signed it is not checked here. */
   const assume = (form: URLSearchParams): string => {
-    const arn = form.get('RoleArn') ?? ''
-    const claims: unknown = JSON.parse(Buffer.from((form.get('WebIdentityToken') ?? '').split('.')[1] ?? '', 'base64url').toString() || '{}')
-    if (!isObject(claims)) throw new Refused(400, 'InvalidIdentityToken')
-    if (arn !== OPERATOR_ROLE) {
-      const role = [...roles.values()].find(each => each.arn === arn)
-      const trusted = role !== undefined && objectsAt(JSON.parse(role.trust) as JsonObject, 'Statement').some(statement => trusts(statement, claims))
-      if (role === undefined || !trusted || role.hiddenTrust > 0) {
-        if (role !== undefined && trusted) role.hiddenTrust--
-        throw new Refused(403, 'AccessDenied', 'Not authorized to perform sts:AssumeRoleWithWebIdentity')
-      }
-    }
-    const id = `ASIA${issued.size}X${Date.now()}`
-    const keys = { secret: `secret of ${id}`, token: `token of ${id}`, expiresMs: Date.now() + SESSION_MS }
-    issued.set(id, keys)
-    return `<Credentials><AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${keys.secret}</SecretAccessKey><SessionToken>${keys.token}</SessionToken><Expiration>${new Date(keys.expiresMs).toISOString()}</Expiration></Credentials>`
+    const answer = tokens.assume(form)
+    if ('result' in answer) return answer.result
+    throw new Refused(answer.status, answer.code, answer.message)
   }
 
   const eks = (method: string, path: string, body: JsonObject): JsonObject => {
@@ -254,7 +265,7 @@ export async function startIamDouble(): Promise<IamDouble> {
       if (fault === 'reset') return void req.socket.resetAndDestroy()
       if (fault !== undefined) throw new Refused(fault.status, fault.code)
       if (!isToken) {
-        const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : issued.get(id))
+        const keysOf = (id: string): Keys | undefined => (id === STATIC_KEYS.id ? { secret: STATIC_KEYS.secret } : tokens.keysOf(id))
         const problem = signatureProblem({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, body }, keysOf, { nowMs: Date.now(), region: 'eu-west-1' })
         if (problem !== undefined) throw new Refused(403, problem.code === 'UnrecognizedClientException' ? 'InvalidClientTokenId' : problem.code, problem.message)
       }
@@ -274,14 +285,6 @@ export async function startIamDouble(): Promise<IamDouble> {
   const server = createServer((req, res) => void answer(req, res).catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined)))
   const listening = await listenOnLoopback(server)
   return double
-}
-
-/** Only what Steno's trusts say; anything else trusts nobody. */
-function trusts(statement: JsonObject, claims: JsonObject): boolean {
-  const conditions = objectAt(objectAt(statement, 'Condition'), 'StringEquals')
-  const wanted = (end: string): readonly Json[] => Object.entries(conditions).flatMap(([key, value]) => (key.endsWith(`:${end}`) ? (Array.isArray(value) ? [...value] : [value ?? null]) : []))
-  const audiences = Array.isArray(claims['aud']) ? claims['aud'] : [claims['aud'] ?? null]
-  return statement['Effect'] === 'Allow' && objectAt(statement, 'Principal')['Federated'] !== undefined && wanted('sub').includes(claims['sub'] ?? null) && audiences.some(each => wanted('aud').includes(each))
 }
 
 /** Members in another order, lists of one as single values: as IAM likes to give documents back. */
