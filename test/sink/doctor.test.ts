@@ -4,86 +4,26 @@ import { join } from 'node:path'
 
 /** `steno doctor aws` before streams and buckets that the AWS SDK has set up, well and badly. */
 
-import { CreateDeliveryStreamCommand, FirehoseClient, StartDeliveryStreamEncryptionCommand } from '@aws-sdk/client-firehose'
 import type { ExtendedS3DestinationConfiguration } from '@aws-sdk/client-firehose'
-import {
-  CreateBucketCommand,
-  PutBucketEncryptionCommand,
-  PutBucketLifecycleConfigurationCommand,
-  PutBucketPolicyCommand,
-  PutBucketVersioningCommand,
-  PutObjectCommand,
-  PutObjectLockConfigurationCommand,
-  PutPublicAccessBlockCommand,
-  S3Client,
-} from '@aws-sdk/client-s3'
+import { CreateBucketCommand, PutBucketLifecycleConfigurationCommand, PutBucketPolicyCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 
 import type { Finding } from '../../src/cli/doctor/check.ts'
 import { startAwsDouble, STATIC_KEYS } from '../support/aws/double.ts'
 import type { AwsDouble } from '../support/aws/double.ts'
 import { awsEnvironment, setAwsEnvironment } from '../support/aws/environment.ts'
+import { BUCKET, owner, RIGHT } from '../support/aws/owner.ts'
+import type { Owner } from '../support/aws/owner.ts'
 import { SERVICES } from '../support/aws/services.ts'
 import type { AwsService } from '../support/aws/services.ts'
 import { segmentMember, storyLines } from '../support/build-recording.ts'
 import { steno } from '../support/cli.ts'
 import type { CliRun } from '../support/cli.ts'
 
-const BUCKET = 'evidence'
 const KEYS = { AWS_ACCESS_KEY_ID: STATIC_KEYS.id, AWS_SECRET_ACCESS_KEY: STATIC_KEYS.secret }
 const ARCHIVE = `s3://${BUCKET}/team-a`
-const RIGHT: ExtendedS3DestinationConfiguration = {
-  BucketARN: `arn:aws:s3:::${BUCKET}`,
-  RoleARN: 'arn:aws:iam::123456789012:role/firehose',
-  Prefix: 'team-a/',
-  ErrorOutputPrefix: 'errors/',
-  CompressionFormat: 'UNCOMPRESSED',
-  FileExtension: '.jsonl.gz',
-  CloudWatchLoggingOptions: { Enabled: true, LogGroupName: 'g', LogStreamName: 's' },
-}
-const POLICY = {
-  Version: '2012-10-17',
-  Statement: [
-    { Sid: 'TlsOnly', Effect: 'Deny', Principal: '*', Action: 's3:*', Resource: [`arn:aws:s3:::${BUCKET}`, `arn:aws:s3:::${BUCKET}/*`], Condition: { Bool: { 'aws:SecureTransport': 'false' } } },
-    {
-      Sid: 'DenyDelete',
-      Effect: 'Deny',
-      Principal: '*',
-      Action: ['s3:DeleteObject', 's3:DeleteObjectVersion', 's3:PutObjectRetention', 's3:BypassGovernanceRetention'],
-      Resource: `arn:aws:s3:::${BUCKET}/*`,
-      Condition: { ArnNotEquals: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:root' } },
-    },
-    { Sid: 'DenyChange', Effect: 'Deny', Principal: { AWS: '*' }, Action: ['s3:DeleteBucket', 's3:PutBucketVersioning', 's3:PutLifecycleConfiguration'], Resource: `arn:aws:s3:::${BUCKET}`, Condition: { ArnNotEquals: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:root' } } },
-  ],
-} as const
 const TRANSFORM = { Enabled: true, Processors: [{ Type: 'Lambda' as const, Parameters: [{ ParameterName: 'LambdaArn' as const, ParameterValue: 'arn:aws:lambda:us-east-1:123456789012:function:f' }] }] }
 const DELIMITER = { Enabled: true, Processors: [{ Type: 'AppendDelimiterToRecord' as const, Parameters: [{ ParameterName: 'Delimiter' as const, ParameterValue: '\\n' }] }] }
-
-/** The SDK's hands on a service. */
-function owner(endpoint: string) {
-  const config = { region: 'us-east-1', endpoint, credentials: { accessKeyId: STATIC_KEYS.id, secretAccessKey: STATIC_KEYS.secret }, maxAttempts: 1 }
-  const s3 = new S3Client({ ...config, forcePathStyle: true })
-  const firehose = new FirehoseClient(config)
-  return {
-    s3,
-    makeBucket: async () => {
-      await s3.send(new CreateBucketCommand({ Bucket: BUCKET, ObjectLockEnabledForBucket: true }))
-      await s3.send(new PutBucketVersioningCommand({ Bucket: BUCKET, VersioningConfiguration: { Status: 'Enabled' } }))
-      await s3.send(new PutObjectLockConfigurationCommand({ Bucket: BUCKET, ObjectLockConfiguration: { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 30 } } } }))
-      await s3.send(new PutPublicAccessBlockCommand({ Bucket: BUCKET, PublicAccessBlockConfiguration: { BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true } }))
-      await s3.send(new PutBucketEncryptionCommand({ Bucket: BUCKET, ServerSideEncryptionConfiguration: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] } }))
-      await s3.send(new PutBucketPolicyCommand({ Bucket: BUCKET, Policy: JSON.stringify(POLICY) }))
-    },
-    makeStream: async (name: string, settings: ExtendedS3DestinationConfiguration, { encrypted = true } = {}) => {
-      await firehose.send(new CreateDeliveryStreamCommand({ DeliveryStreamName: name, DeliveryStreamType: 'DirectPut', ExtendedS3DestinationConfiguration: settings }))
-      if (encrypted) await firehose.send(new StartDeliveryStreamEncryptionCommand({ DeliveryStreamName: name, DeliveryStreamEncryptionConfigurationInput: { KeyType: 'AWS_OWNED_CMK' } }))
-    },
-    close: () => {
-      s3.destroy()
-      firehose.destroy()
-    },
-  }
-}
 
 async function doctor(endpoint: string, argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<CliRun> {
   return await steno(['doctor', 'aws', ...argv], { env: { ...awsEnvironment(KEYS), AWS_ENDPOINT_URL: endpoint, ...env }, now: Date.now })
@@ -101,7 +41,7 @@ const BEFORE_THE_FIRST = { 'rights.put': 'note', 'rights.read': 'note' }
 for (const { name, start } of SERVICES) {
   describe(`steno doctor aws, on ${name}`, () => {
     let service: AwsService
-    let hands: ReturnType<typeof owner>
+    let hands: Owner
 
     before(async function () {
       service = await start(this)
@@ -150,6 +90,10 @@ for (const { name, start } of SERVICES) {
       'errors-inside': [{ ErrorOutputPrefix: 'team-a/errors/' }, { 'stream.error-prefix': 'problem' }],
       'no-errors': [{ ErrorOutputPrefix: undefined }, { 'stream.error-prefix': 'note' }],
       'no-log': [{ CloudWatchLoggingOptions: undefined }, { 'stream.log': 'note' }],
+      'small-objects': [{ BufferingHints: { IntervalInSeconds: 300, SizeInMBs: 5 } }, { 'stream.buffering': 'note' }],
+      'usual-buffering': [{ BufferingHints: undefined }, { 'stream.buffering': 'note' }],
+      'at-once': [{ BufferingHints: { IntervalInSeconds: 0, SizeInMBs: 128 } }, { 'stream.buffering': 'note' }],
+      late: [{ BufferingHints: { IntervalInSeconds: 900, SizeInMBs: 128 } }, { 'stream.buffering': 'note' }],
       'other-bucket': [{ BucketARN: 'arn:aws:s3:::elsewhere' }, { 'stream.destination': 'problem' }],
     }
     for (const [stream, [settings, expected]] of Object.entries(wrong)) {
@@ -230,7 +174,7 @@ for (const { name, start } of SERVICES) {
 
 describe('steno doctor aws, when AWS fails', () => {
   let aws: AwsDouble
-  let hands: ReturnType<typeof owner>
+  let hands: Owner
   const run = async (...argv: readonly string[]): Promise<CliRun> => await doctor(aws.endpoint, ['--sink', 'firehose://right', '--archive', ARCHIVE, ...argv])
 
   beforeEach(async () => {

@@ -7,6 +7,9 @@ import type { S3Destination } from './stream-description.ts'
 import type { AwsSubject } from './subject.ts'
 
 const EXTENSION = '.jsonl.gz'
+/** docs/aws.md */
+const BUFFER = { seconds: 60, mib: 64 }
+const LATE_S = 300
 
 type StreamCheck = Check<AwsSubject>
 
@@ -87,6 +90,13 @@ export const STREAM_CHECKS: readonly StreamCheck[] = [
     if (errorPrefix === '') return note('no ErrorOutputPrefix', 'records that failed would lie among recordings', "set ErrorOutputPrefix, such as 'errors/'")
     if (!errorPrefix.startsWith(read)) return ok(`'${errorPrefix}'`)
     return problem(`ErrorOutputPrefix '${errorPrefix}' lies below '${read}'`, 'records that failed are read as damaged recordings', read === '' ? "give the stream a Prefix, such as 'recordings/', and read below that" : 'choose an ErrorOutputPrefix outside of it')
+  }),
+  setting('stream.buffering', 'objects are large, and come soon', ({ bufferMib, bufferSeconds }) => {
+    const found = `${bufferSeconds} s or ${bufferMib} MiB, whichever is first`
+    const change = `set BufferingHints to IntervalInSeconds ${BUFFER.seconds} and SizeInMBs ${BUFFER.mib}`
+    if (bufferSeconds < BUFFER.seconds || bufferMib < BUFFER.mib) return note(found, 'many small objects: each list, and each reading, takes longer and costs more', change)
+    if (bufferSeconds > LATE_S) return note(found, `recordings can be read after ${bufferSeconds} s only, and so much of them goes with the stream if it is deleted`, change)
+    return ok(found)
   }),
   {
     id: 'stream.encryption',

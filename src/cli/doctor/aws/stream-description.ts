@@ -24,7 +24,12 @@ export interface S3Destination {
   readonly conversion: boolean
   readonly partitioning: boolean
   readonly log: boolean
+  readonly bufferMib: number
+  readonly bufferSeconds: number
 }
+
+/** What Firehose takes where nothing is said (BufferingHints of the API reference). */
+const USUAL_BUFFER = { mib: 5, seconds: 300 }
 
 /** @returns undefined when it is no such answer */
 export function readStreamDescription(answer: unknown): StreamDescription | undefined {
@@ -45,6 +50,7 @@ export function readStreamDescription(answer: unknown): StreamDescription | unde
 
 function readS3(s3: unknown): S3Destination {
   const processing = at(s3, 'ProcessingConfiguration')
+  const buffering = at(s3, 'BufferingHints')
   return {
     bucket: (text(at(s3, 'BucketARN')) ?? '').replace(/^arn:[^:]*:s3:::/, ''),
     prefix: text(at(s3, 'Prefix')) ?? '',
@@ -57,6 +63,8 @@ function readS3(s3: unknown): S3Destination {
     conversion: at(s3, 'DataFormatConversionConfiguration') !== undefined && at(at(s3, 'DataFormatConversionConfiguration'), 'Enabled') !== false,
     partitioning: at(at(s3, 'DynamicPartitioningConfiguration'), 'Enabled') === true,
     log: at(at(s3, 'CloudWatchLoggingOptions'), 'Enabled') === true,
+    bufferMib: number(at(buffering, 'SizeInMBs')) ?? USUAL_BUFFER.mib,
+    bufferSeconds: number(at(buffering, 'IntervalInSeconds')) ?? USUAL_BUFFER.seconds,
   }
 }
 
@@ -70,6 +78,10 @@ function at(value: unknown, name: string): unknown {
 
 function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined
 }
 
 function text(value: unknown): string | undefined {
