@@ -147,6 +147,20 @@ describe('steno doctor, on a real API server with the real injector and operator
     expect(found.code).to.equal(1)
   })
 
+  it('names the certificate, and not the replicas, when it is that which keeps them from being ready', async () => {
+    await parts.certificate(authority.issue(['127.0.0.1'], -1000, DAY_MS).cert)
+    await parts.replicas('steno-injector', 0)
+    await parts.endpoints(false)
+    const mend = async (): Promise<void> => {
+      await parts.certificate(sound.cert)
+      await parts.replicas('steno-injector', 2)
+      await parts.endpoints(true)
+    }
+    const found = findingsOf(await during(mend, async () => await doctor(['--skip', 'injector.answers'])))
+    expect(found.filter(({ state }) => state === 'problem').map(({ id }) => id)).to.deep.equal(['certificate.valid'])
+    expect(Object.fromEntries(found.filter(({ state }) => state === 'unknown').map(({ id, see }) => [id, see]))).to.deep.equal({ 'injector.replicas': 'certificate.valid', 'injector.endpoints': 'certificate.valid' })
+  })
+
   it('names a Service without endpoints', async () => {
     await parts.endpoints(false)
     expect(others(await during(async () => await parts.endpoints(true), doctor))).to.deep.equal({ 'injector.endpoints': 'problem' })
@@ -317,6 +331,10 @@ describe('steno doctor, on a real API server with the real injector and operator
       expect(Object.entries(others(seen)).filter(([id, state]) => id.startsWith('stream') && state === 'problem')).to.deep.equal([['stream.compression', 'problem']])
       expect(textOf(seen, 'stream.compression')).to.equal('twice in us-east-1: CompressionFormat is GZIP')
       expect(textOf(seen, 'streams')).to.equal('twice in us-east-1')
+      await policies.put('team-a', 'shipped', { selector: { matchLabels: { app: 'none' } }, sink: { firehose: { stream: 'gone', region: 'us-east-1' } } })
+      const gone = await doctor([], { env: { AWS_ENDPOINT_URL: aws.endpoint, AWS_ACCESS_KEY_ID: STATIC_KEYS.id, AWS_SECRET_ACCESS_KEY: STATIC_KEYS.secret } })
+      // What hangs on the stream is not told line by line.
+      expect(Object.entries(others(gone)).filter(([id]) => /^(?:stream|bucket)/.test(id))).to.deep.equal([['stream.read', 'problem']])
     })
   })
 

@@ -17,6 +17,8 @@ export interface CheckResult {
   readonly why?: string
   /** What to do about it. */
   readonly change?: string
+  /** The check that tells of it, where another does. */
+  readonly see?: string
 }
 
 export interface Check<Subject> {
@@ -47,9 +49,16 @@ export function problem(found: string, why: string, change: string): CheckResult
 
 /** What a check needs failed, and is told of by another check. */
 export class SeeFirst extends Error {
+  readonly id: string
+
   constructor(id: string) {
     super(`not known: see ${id}`)
     this.name = 'SeeFirst'
+    this.id = id
+  }
+
+  get result(): CheckResult {
+    return { state: 'unknown', found: this.message, see: this.id }
   }
 }
 
@@ -64,7 +73,7 @@ export async function runChecks<Subject>(checks: readonly Check<Subject>[], subj
       try {
         return { id, title, ...(await run(subject, signal)) }
       } catch (error) {
-        return { id, title, ...(error instanceof SeeFirst ? { state: 'unknown' as const, found: error.message } : explain(error)) }
+        return { id, title, ...(error instanceof SeeFirst ? error.result : explain(error)) }
       }
     }),
   )

@@ -79,7 +79,8 @@ const VERSION_CHECK: ClusterCheck = {
   },
 }
 
-function replicas(id: string, title: string, name: typeof INJECTOR | typeof OPERATOR, why: string): ClusterCheck {
+/** @param cause keeps replicas that run from being ready, and tells of it better */
+function replicas(id: string, title: string, name: typeof INJECTOR | typeof OPERATOR, why: string, cause?: ClusterCheck): ClusterCheck {
   return {
     id,
     title,
@@ -91,6 +92,7 @@ function replicas(id: string, title: string, name: typeof INJECTOR | typeof OPER
       const ready = numberAt(deployment['status'], 'readyReplicas') ?? 0
       const found = `${ready} of ${wanted} replicas of ${name} in ${namespace} are ready`
       if (ready > 0 && ready >= wanted) return ok(found)
+      if (ready === 0 && wanted > 0 && cause !== undefined) await seeFirst(cause, subject, signal)
       const reasons = wanted === 0 ? '' : await reasonsOf(subject, namespace, name, signal)
       if (ready > 0) return note(`${found}${reasons}`, 'the others carry all', `kubectl -n ${namespace} describe pods -l app.kubernetes.io/component=${name.slice('steno-'.length)}`)
       return problem(`${found}${reasons}`, why, wanted === 0 ? `kubectl -n ${namespace} scale deployment ${name} --replicas 2` : `kubectl -n ${namespace} describe pods -l app.kubernetes.io/component=${name.slice('steno-'.length)}`)
@@ -117,7 +119,9 @@ async function reasonsOf(subject: ClusterSubject, namespace: string, name: strin
   return reasons.size === 0 ? '' : `: ${[...reasons].join(', ')}`
 }
 
-const INJECTOR_CHECK = replicas('injector.replicas', 'the injector runs', INJECTOR, UNRECORDED)
+const VALIDITY_CHECK: ClusterCheck = { id: 'certificate.valid', title: "the injector's certificate is valid", run: checkValidity }
+/** With a certificate that has ended no replica says that it is ready. */
+const INJECTOR_CHECK = replicas('injector.replicas', 'the injector runs', INJECTOR, UNRECORDED, VALIDITY_CHECK)
 
 const ENDPOINTS_CHECK: ClusterCheck = {
   id: 'injector.endpoints',
@@ -131,7 +135,7 @@ const ENDPOINTS_CHECK: ClusterCheck = {
       ready += objectsAt(slice, 'endpoints').filter(each => objectAt(each, 'conditions')['ready'] !== false).length
     }
     if (ready > 0) return ok(`${ready} ready`)
-    if ((await resultOf(INJECTOR_CHECK, subject, signal))?.state === 'problem') throw new SeeFirst(INJECTOR_CHECK.id)
+    await seeFirst(INJECTOR_CHECK, subject, signal)
     return problem(`${place} leads to no ready pod`, UNRECORDED, `compare its selector with the labels of the pods: kubectl -n ${namespace} get pods --show-labels`)
   },
 }
@@ -154,7 +158,7 @@ const WEBHOOKS_CHECK: ClusterCheck = {
 }
 
 export const CERTIFICATE_CHECKS: readonly ClusterCheck[] = [
-  { id: 'certificate.valid', title: "the injector's certificate is valid", run: checkValidity },
+  VALIDITY_CHECK,
   { id: 'certificate.trusted', title: 'the API server trusts it', run: checkTrust },
   { id: 'injector.answers', title: 'the injector answers with it', run: checkAnswer },
 ]
@@ -171,7 +175,7 @@ export const LEADER_CHECK: ClusterCheck = {
     const holder = textAt(spec, 'holderIdentity') ?? ''
     const sinceMs = subject.now() - Date.parse(textAt(spec, 'renewTime') ?? '')
     if (holder !== '' && sinceMs < STALE_MS) return ok(holder)
-    if ((await resultOf(OPERATOR_CHECK, subject, signal))?.state === 'problem') throw new SeeFirst(OPERATOR_CHECK.id)
+    await seeFirst(OPERATOR_CHECK, subject, signal)
     const change = `kubectl -n ${namespace} logs -l app.kubernetes.io/component=operator: may it read and write Leases, and does it reach the API server?`
     if (lease === undefined) return problem(`there is no Lease ${OPERATOR} in ${namespace}`, UNTENDED, change)
     if (holder === '') return problem(`nobody holds the Lease ${OPERATOR} of ${namespace}`, UNTENDED, change)
@@ -188,6 +192,17 @@ const CAUSES: readonly ClusterCheck[] = [CRD_CHECK, WEBHOOKS_CHECK, INJECTOR_CHE
 export async function causeOf(subject: ClusterSubject, signal: AbortSignal): Promise<string | undefined> {
   const results = await Promise.all(CAUSES.map(async each => ({ id: each.id, result: await resultOf(each, subject, signal) })))
   return results.find(({ result }) => result?.state === 'problem')?.id
+}
+
+/** Rejects with SeeFirst when that check has found a problem, or names another. */
+async function seeFirst(check: ClusterCheck, subject: ClusterSubject, signal: AbortSignal): Promise<void> {
+  try {
+    if ((await check.run(subject, signal)).state !== 'problem') return
+  } catch (error) {
+    if (error instanceof SeeFirst) throw error
+    return
+  }
+  throw new SeeFirst(check.id)
 }
 
 /** Undefined when it could not be looked at. */

@@ -42,7 +42,8 @@ export async function streamFindings(subject: ClusterSubject, options: StreamOpt
     const looked = [...all].slice(0, MAX_STREAMS)
     const results = await Promise.all(looked.map(async ([name, stream]) => ({ name, stream, findings: await look(stream, { ...options, io: { ...io, env } }, signal) })))
     const blind = results.filter(({ findings }) => findings === undefined)
-    const found = results.flatMap(({ name, findings = [] }) => findings.filter(({ state }) => state !== 'ok').map(each => ({ ...each, found: `${name}: ${each.found}` })))
+    // What hangs on a finding is not told once more, for each of several streams.
+    const found = results.flatMap(({ name, findings = [] }) => findings.filter(({ state, see }) => state !== 'ok' && see === undefined).map(each => ({ ...each, found: `${name}: ${each.found}` })))
     if (blind.length > 0) {
       const change = `set AWS_PROFILE or keys and try again, leave this out with --skip streams, or run steno doctor aws --sink 'firehose://${blind[0]?.stream.stream ?? ''}?region=${blind[0]?.stream.region ?? ''}' elsewhere`
       return [{ ...STREAMS, state: 'unknown', found: `no AWS credentials here to look at ${named(blind.map(({ name }) => name)).text}`, change }, ...found]
@@ -51,7 +52,7 @@ export async function streamFindings(subject: ClusterSubject, options: StreamOpt
     if (left > 0) return [{ ...STREAMS, state: 'note', found: `${counted(left, 'stream')} of ${all.size} not looked at`, why: 'they may be set otherwise', change: 'look at one namespace at a time: --namespace NAME' }, ...found]
     return [{ ...STREAMS, state: 'ok', found: named(looked.map(([name]) => name)).text }, ...found]
   } catch (error) {
-    return [{ ...STREAMS, ...(error instanceof SeeFirst ? { state: 'unknown' as const, found: error.message } : explain(error)) }]
+    return [{ ...STREAMS, ...(error instanceof SeeFirst ? error.result : explain(error)) }]
   }
 }
 
