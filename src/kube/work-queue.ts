@@ -42,6 +42,8 @@ export interface WorkQueue {
   stop(): Promise<void>
   /** Keys that wait for a worker. */
   readonly depth: number
+  /** Keys that failed when they were last looked at. */
+  readonly failing: number
   /** Seconds that the work under way has taken so far: of all, and of the longest. */
   readonly unfinished: { readonly sum: number; readonly longest: number }
 }
@@ -161,6 +163,9 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     },
     get depth() {
       return waiting.size
+    },
+    get failing() {
+      return failures.size
     },
     get unfinished() {
       const now = clock.monotonic()

@@ -56,6 +56,8 @@ export function createOperatorMetrics(): OperatorMetrics {
         })
       }
       perQueue('workqueue_depth', 'Keys that wait for a worker.', queue => queue.depth)
+      // Errors that are counted say little of one that lasts: it is tried ever more seldom.
+      perQueue('steno_failing_keys', 'Policies, or namespaces, that a controller failed on when it last looked at them.', queue => queue.failing)
       perQueue('workqueue_unfinished_work_seconds', 'Time that the work under way has taken so far.', queue => queue.unfinished.sum)
       perQueue('workqueue_longest_running_processor_seconds', 'Time that the longest work under way has taken so far.', queue => queue.unfinished.longest)
       new Gauge({

@@ -41,6 +41,25 @@ async function settled(): Promise<void> {
 }
 
 describe('createWorkQueue()', () => {
+  it('counts a key as failing from its failure until it is looked at without one, however seldom it is tried', async () => {
+    let fails = true
+    const { queue, pass, nextMs } = queueOf(async () => {
+      if (fails) throw new Error('no')
+      return await Promise.resolve({})
+    })
+    queue.add('a')
+    queue.start()
+    await settled()
+    expect(queue.failing).to.equal(1)
+    for (let tries = 0; tries < 20; tries++) await pass(nextMs() ?? 0)
+    expect(queue.failing).to.equal(1)
+    fails = false
+    await pass((nextMs() ?? 0) - 1)
+    expect(queue.failing).to.equal(1)
+    await pass(1)
+    expect(queue.failing).to.equal(0)
+  })
+
   it('looks at a key once however often it was added, and once more when it was added meanwhile', async () => {
     const looked: string[] = []
     const gate = Promise.withResolvers<void>()
