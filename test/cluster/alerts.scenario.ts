@@ -17,19 +17,31 @@ import { CHART, objectsOf } from '../support/helm.ts'
 import { freePort } from '../support/kube-apiserver.ts'
 import { clusterAws } from './aws.ts'
 import type { ClusterAws } from './aws.ts'
+import { certificateEndingIn, withoutRight } from './break.ts'
+import type { Mend } from './break.ts'
 import { callOnce } from './client.ts'
-import { apply, helm, INSTALLATION, install, items, kubectl, nameOf, namespace, needCluster, policy, rolledOut, server, until, urlOf } from './cluster.ts'
+import { apply, helm, INSTALLATION, install, isReady, items, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, until, urlOf } from './cluster.ts'
 import type { Namespace } from './cluster.ts'
 
-/** Instead of the minutes for which a cause must last. */
-const UNSHIPPED_S = 10
-const QUIET_MS = 15_000
+/** Instead of the minutes for which a cause must last, or that are looked back over. */
+const LASTING_S = 10
+const WINDOW_S = 20
+const SCRAPE_S = 2
+/** So often each part is scraped before it counts that nothing fires. */
+const QUIET_SCRAPES = 4
+const DAY_MS = 86_400_000
 /** With the spool at its smallest, a few of these fill it. */
 const LARGE = 1_500_000
 
 interface Alert {
   readonly name: string
   readonly namespace: string | undefined
+}
+
+/** A rule of the chart, that takes seconds instead of minutes. */
+function quick(rule: JsonObject): JsonObject {
+  const expr = (textAt(rule, 'expr') ?? '').replace(/(_seconds\)) > 300$/, `$1 > ${LASTING_S}`).replace('!="200"}[5m]', `!="200"}[${WINDOW_S}s]`)
+  return { ...rule, for: '0s', expr }
 }
 
 /** What the Prometheus operator makes of a monitor, as far as ours go. Debian's Prometheus finds no pods itself: it is told by a file. */
@@ -111,11 +123,11 @@ describe('alerts of a cluster', function () {
     monitors = objects.filter(each => each['kind'] === 'ServiceMonitor' || each['kind'] === 'PodMonitor')
     await retarget()
     const rules = objects.filter(each => each['kind'] === 'PrometheusRule')
-    await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')).map(group => ({ ...group, interval: '1s', rules: objectsAt(group, 'rules').map(rule => ({ ...rule, for: '0s', expr: String(rule['expr']).replace(/(steno_unshipped_seconds\)) > 300$/, `$1 > ${UNSHIPPED_S}`) })) })) }))
+    await writeFile(join(folder, 'rules.yaml'), dump({ groups: rules.flatMap(rule => objectsAt(rule['spec'], 'groups')).map(group => ({ ...group, interval: '1s', rules: objectsAt(group, 'rules').map(quick) })) }))
     await writeFile(
       join(folder, 'prometheus.yaml'),
       dump({
-        global: { scrape_interval: '2s', scrape_timeout: '2s' },
+        global: { scrape_interval: `${SCRAPE_S}s`, scrape_timeout: `${SCRAPE_S}s` },
         rule_files: [join(folder, 'rules.yaml')],
         scrape_configs: monitors.map(each => scrape(each, folder)),
       }),
@@ -124,6 +136,14 @@ describe('alerts of a cluster', function () {
     prometheus = spawn('prometheus', [`--config.file=${join(folder, 'prometheus.yaml')}`, `--storage.tsdb.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=error'], { stdio: ['ignore', 'ignore', 'inherit'] })
     api = `http://127.0.0.1:${port}/api/v1`
     await until('Prometheus', async () => await query('/alerts'))
+    await apply(policy(ns.name), ...server(ns.name))
+    await rolledOut(ns.name)
+    await callOnce(await urlOf(ns.name), 'answer', { id: 'quiet' })
+    await until('all parts', async () => {
+      await retarget()
+      const up = objectsAt(await query(`/query?query=${encodeURIComponent(`count_over_time(up[1m]) > ${QUIET_SCRAPES}`)}`), 'result').map(each => textAt(each['metric'], 'container'))
+      return ['injector', 'operator', 'steno-recorder'].every(name => up.includes(name)) ? true : undefined
+    })
   })
   after(async () => {
     aws?.open()
@@ -137,17 +157,45 @@ describe('alerts of a cluster', function () {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   })
 
+  it('of injector and operator fire as they lose a right each, and end when they have it again', async () => {
+    await alarmed()
+    // A certificate that ends soon, and nobody who may renew it.
+    const { letRenew } = await certificateEndingIn(3 * DAY_MS)
+    const mends: Mend[] = []
+    try {
+      // The operator fails on a policy, however seldom it still tries.
+      mends.push(await withoutRight({ from: ['clusterrole', 'steno-operator'], account: 'steno-operator', group: 'steno.dev', resource: 'sessionpolicies/status', verb: 'patch' }))
+      await apply(policy(ns.name, { selector: { matchLabels: { app: 'nobody' } } }, 'idle'))
+      mends.push(async () => void (await kubectl(['delete', 'sessionpolicy', 'idle', '-n', ns.name, '--wait=false'])))
+      await alarmed('StenoInjectorCertificateExpires', 'StenoOperatorFails')
+
+      // The injector may not list policies any more: a replica that is made now never sees them.
+      mends.push(await withoutRight({ from: ['clusterrole', 'steno-injector'], account: 'steno-injector', group: 'steno.dev', resource: 'sessionpolicies', verb: 'list' }))
+      const [injector = {}] = (await pods(INSTALLATION, 'app.kubernetes.io/component=injector')).filter(isReady)
+      await kubectl(['delete', 'pod', nameOf(injector), '-n', INSTALLATION, '--wait=false'])
+      // It may not look at the pod to which somebody connects either.
+      mends.push(await withoutRight({ from: ['clusterrole', 'steno-injector'], account: 'steno-injector', group: '', resource: 'pods', verb: 'get' }))
+      const [pod = {}] = await pods(ns.name)
+      let enough = false
+      const connecting = (async () => {
+        while (!enough) await kubectl(['exec', nameOf(pod), '-n', ns.name, '-c', 'server', '--', '/usr/bin/node', '--version']).catch(() => undefined)
+      })()
+      try {
+        await alarmed('StenoBlind', 'StenoInjectorCertificateExpires', 'StenoInjectorFails', 'StenoOperatorFails')
+      } finally {
+        enough = true
+        await connecting
+      }
+    } finally {
+      // What takes longest to be well again first.
+      await letRenew()
+      for (const mend of mends.toReversed()) await mend()
+    }
+    await alarmed()
+  })
+
   it('fire one after the other as their causes come and go, with every part scraped', async () => {
-    await apply(policy(ns.name), ...server(ns.name))
-    await rolledOut(ns.name)
     const url = await urlOf(ns.name)
-    await callOnce(url, 'answer', { id: 'quiet' })
-    await until('all parts', async () => {
-      await retarget()
-      const up = objectsAt(await query('/query?query=up==1'), 'result').map(each => textAt(each['metric'], 'container'))
-      return ['injector', 'operator', 'steno-recorder'].every(name => up.includes(name)) ? true : undefined
-    })
-    await new Promise(resolve => setTimeout(resolve, QUIET_MS))
     await alarmed()
 
     // A pod that was there before its policy.
