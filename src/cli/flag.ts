@@ -1,5 +1,6 @@
 /** Flags whose text means something: checked once, with the flag named in the message. */
 
+import { isIPv4 } from 'node:net'
 import { StenoError } from '../errors.ts'
 import { parseQuery } from '../record/query.ts'
 import type { Query } from '../record/query.ts'
@@ -45,6 +46,12 @@ export function addressFlag(flag: string, text: string): { readonly host: string
   if (match === null || port > 65_535) throw new StenoError('usage.invalid', `${flag} must be HOST:PORT such as 127.0.0.1:15080, not ${JSON.stringify(text)}`)
   const host = match[1] ?? match[2] ?? ''
   return { host: host === '' ? '127.0.0.1' : host, port }
+}
+
+/** An IPv4 address that this machine has; all of 127.0.0.0/8 belong to any. */
+export function ownAddressFlag(flag: string, text: string): string {
+  if (!isIPv4(text)) throw new StenoError('usage.invalid', `${flag} must be an IPv4 address of this machine such as 127.0.0.15, not ${JSON.stringify(text)}`)
+  return text
 }
 
 const MIN_SIZE_MIB = 16

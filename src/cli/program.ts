@@ -157,6 +157,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .command('record')
     .description('the recorder as the sidecar of a pod: as up, for servers on ports of the same pod')
     .requiredOption('--port <listen=app...>', 'where clients connect, and where the server listens: 15080=8080')
+    .option('--connect-from <address>', 'IPv4 address of this machine from which to connect to the server (default: as the system chooses)')
     .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
     .option('--archive-max <size>', 'most that the folder may hold (default: no limit)')
     .option('--sink <place>', 'ship to Amazon Data Firehose instead: firehose://stream?region=eu-west-1')

@@ -12,7 +12,7 @@ import { readKey } from '../recorder/keyed-hash.ts'
 import { mountPolicies } from '../recorder/mounted-policies.ts'
 import type { WriterPlace } from '../recorder/opening-frames.ts'
 import { startRecorder } from '../recorder/recorder.ts'
-import { addressFlag, durationFlag, MIN_SPOOL_MIB, sizeFlag } from './flag.ts'
+import { addressFlag, durationFlag, MIN_SPOOL_MIB, ownAddressFlag, sizeFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 import { sinkOf } from './sink-flag.ts'
 import { withTerminationLog } from './termination-log.ts'
@@ -38,6 +38,8 @@ export interface UpOptions {
   readonly logLevel?: string
   /** Gets a line when something is left to know at the end. */
   readonly terminationLog?: string
+  /** Address from which it connects to servers, as `steno record` has it. */
+  readonly connectFrom?: string
   /** Further servers, as `steno record` has them. */
   readonly further?: readonly { readonly upstream: string; readonly listen: string; readonly serverName: string }[]
   readonly place?: WriterPlace
@@ -77,6 +79,7 @@ export async function recordUntilTold(options: UpOptions, io: CliIo, say: (line:
     onFailure: oneOf('--on-failure', options.onFailure, ['block', 'allow'] as const),
     key: readKey(keyFileOf(options, log)),
     further: (options.further ?? []).map(each => ({ upstream: parseUpstream(each.upstream), listen: addressFlag('--port', each.listen), serverName: each.serverName })),
+    connectFrom: options.connectFrom === undefined ? undefined : ownAddressFlag('--connect-from', options.connectFrom),
     place: options.place ?? {},
     workload: options.workload,
     policies,

@@ -38,7 +38,8 @@ export function choosePorts(facts: PodFacts, wish: PortWish): PortChoice {
       ...wanted.missing.map(port => `port ${port} of the policy is not a port of this pod`),
       ...captured.unnamed.map(({ port }) => `port ${port} has no name: capture Port does not record it`),
       ...captured.found.slice(MAX_PORTS).map(({ port }) => `port ${port} is not recorded: at most ${MAX_PORTS} are`),
-      ...tcp.flatMap(({ hostPort, port }) => (hostPort !== undefined && numbered.some(each => each.port === port) ? [`host port ${hostPort} reaches the server past the recorder`] : [])),
+      // It leads to the app's number, which with Redirect is the recorder's.
+      ...tcp.flatMap(({ hostPort, port }) => (captured.capture === 'Port' && hostPort !== undefined && numbered.some(each => each.port === port) ? [`host port ${hostPort} reaches the server past the recorder`] : [])),
     ],
   }
 }

@@ -1,5 +1,6 @@
 /** The one decision: may this pod be recorded, and how. Pure: the webhook, the command line and tests ask the same function. */
 
+import { objectAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { shippingRoleArn } from '../policy/aws-roles.ts'
 import { compilePolicy } from '../policy/compile.ts'
@@ -16,6 +17,7 @@ import type { InjectedPort, SidecarMode } from './marks.ts'
 import { podFacts } from './pod-facts.ts'
 import type { PodFacts } from './pod-facts.ts'
 import type { InjectReason, SkipReason } from './reasons.ts'
+import { commandWarnings } from './redirect.ts'
 import type { InjectorSettings } from './settings.ts'
 import { stripPod } from './strip-pod.ts'
 
@@ -91,7 +93,8 @@ export function decide(input: DecisionInput): Decision {
   const pod = buildPod(stripped, { facts, policy, settings, mode: mode.mode, capture, ports, assignedUids, roleArn, compiled: policies.map(each => compilePolicy(each, input.digest).text), digest: input.digest })
   const patch = jsonPatch(before, pod)
   const reason = patch.length === 0 ? 'unchanged' : stripped.injected ? 'updated' : 'injected'
-  return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...[...choice.warnings, ...pooledWarnings(facts, settings)].map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }
+  const commands = capture === 'Redirect' ? commandWarnings(objectAt(stripped.pod, 'spec'), ports) : []
+  return { decision: 'inject', reason, patch, pod, warnings: [...warnings, ...[...choice.warnings, ...commands, ...pooledWarnings(facts, settings)].map(shortened)], capture, mode: mode.mode, ports, policies: policy.names }
 }
 
 /** The first that applies is named; what nobody can change comes before what somebody can. */

@@ -37,6 +37,11 @@ export const FIRST_LISTENER = 15_080
 export const ADMIN_PORT = 15_088
 /** With `Redirect`, probes of the kubelet reach the app by these numbers, past the recorder. */
 export const FIRST_PROBE_PORT = 15_100
+/**
+ * With `Redirect`, the recorder connects to the app from here; whoever else does so inside the pod gets past it. Any address of 127.0.0.0/8 would do,
+ * but not Istio's 127.0.0.6: what Envoy passes on to the app is to be recorded.
+ */
+export const RECORDER_ADDRESS = '127.0.0.15'
 
 export type SidecarMode = 'native' | 'plain'
 

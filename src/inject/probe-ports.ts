@@ -1,6 +1,6 @@
-/** The ports that the kubelet asks: of probes and lifecycle hooks. It resolves names among the ports of the container that has them. */
+/** What the kubelet does on probes and lifecycle hooks: ports that it asks, and commands. It resolves names of ports among those of the container that has them. */
 
-import { isObject } from '../policy/json.ts'
+import { isObject, objectAt, stringsAt } from '../policy/json.ts'
 import type { Json, JsonObject } from '../policy/json.ts'
 
 const PROBES = ['livenessProbe', 'readinessProbe', 'startupProbe'] as const
@@ -12,6 +12,12 @@ export function mapProbePorts(container: JsonObject, portFor: (port: Json) => nu
   const changed = mapHandlers(container, PROBES, portFor)
   const { lifecycle } = container
   return isObject(lifecycle) ? { ...changed, lifecycle: mapHandlers(lifecycle, HOOKS, portFor) } : changed
+}
+
+/** Commands that run in the container, with what they are for. */
+export function commandsOf(container: JsonObject): { readonly handler: string; readonly command: string }[] {
+  const within = (object: JsonObject, names: readonly string[]): { readonly handler: string; readonly command: string }[] => names.map(handler => ({ handler, command: stringsAt(objectAt(objectAt(object, handler), 'exec'), 'command').join(' ') }))
+  return [...within(container, PROBES), ...within(objectAt(container, 'lifecycle'), HOOKS)].filter(({ command }) => command !== '')
 }
 
 function mapHandlers(object: JsonObject, names: readonly string[], portFor: (port: Json) => number | undefined): JsonObject {

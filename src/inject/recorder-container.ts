@@ -4,7 +4,8 @@ import { POLICY_FILE } from '../policy/compile.ts'
 import type { JsonObject } from '../policy/json.ts'
 import type { EffectivePolicy } from '../policy/merge.ts'
 import { configMapName } from '../policy/own-name.ts'
-import { ADMIN_PORT, RECORDER, VOLUMES } from './marks.ts'
+import type { Capture } from '../policy/session-policy.ts'
+import { ADMIN_PORT, RECORDER, RECORDER_ADDRESS, VOLUMES } from './marks.ts'
 import type { InjectedPort, SidecarMode } from './marks.ts'
 import type { PodFacts } from './pod-facts.ts'
 import type { DefaultSink, InjectorSettings } from './settings.ts'
@@ -43,6 +44,7 @@ export interface RecorderInput {
   readonly policy: EffectivePolicy
   readonly settings: InjectorSettings
   readonly mode: SidecarMode
+  readonly capture: Exclude<Capture, 'Auto'>
   readonly ports: readonly InjectedPort[]
   /** The cluster assigns uids itself. */
   readonly assignedUids: boolean
@@ -138,10 +140,12 @@ function policyVolume({ policy, digest }: RecorderInput): JsonObject {
   }
 }
 
-function recorderArgs({ facts, policy, settings, ports }: RecorderInput, sink: DefaultSink): string[] {
+function recorderArgs({ facts, policy, settings, ports, capture }: RecorderInput, sink: DefaultSink): string[] {
   return [
     'record',
     ...ports.map(({ listen, port }) => `--port=${listen}=${port}`),
+    // What comes from anywhere else is led to the recorder.
+    ...(capture === 'Redirect' ? [`--connect-from=${RECORDER_ADDRESS}`] : []),
     `--server-name=${facts.workload?.split('/')[1] ?? ports[0]?.name ?? 'mcp'}`,
     `--admin=0.0.0.0:${ADMIN_PORT}`,
     `--spool=${SPOOL_PATH}/spool`,

@@ -57,6 +57,8 @@ export interface RecorderOptions extends Door {
   readonly version: string
   /** Further servers, recorded by the same writer. */
   readonly further?: readonly Door[]
+  /** Address of this machine from which it connects to servers; the kernel's choice when absent. */
+  readonly connectFrom?: string | undefined
   readonly place?: WriterPlace
   /** Kind and name of what made the pod, such as `Deployment/weather`. */
   readonly workload?: string | undefined
@@ -241,10 +243,11 @@ interface IngressParts {
   readonly onFailure: () => OnFailure
 }
 
-function ingressOptions({ listen, upstream, log, key, serverName }: RecorderOptions, { journal, sessions, metrics, nextExchange, onFailure }: IngressParts): IngressOptions {
+function ingressOptions({ listen, upstream, connectFrom, log, key, serverName }: RecorderOptions, { journal, sessions, metrics, nextExchange, onFailure }: IngressParts): IngressOptions {
   return {
     ...listen,
     upstream,
+    connectFrom,
     log,
     exchange: {
       journal,

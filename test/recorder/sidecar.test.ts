@@ -1,5 +1,7 @@
 import { createServer } from 'node:http'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -11,7 +13,8 @@ import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import { steno } from '../support/cli.ts'
 import { podCases } from '../support/golden-pods.ts'
 import { freePort } from '../support/kube-apiserver.ts'
-import { call, httpUpstream, readRecorded, result } from '../support/recorder.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
+import { call, httpUpstream, rawClient, readRecorded, result } from '../support/recorder.ts'
 
 describe('steno record', () => {
   let folder: string
@@ -145,6 +148,45 @@ describe('steno record', () => {
     await writeFile(join(folder, 'short'), 'secret')
     expect(await steno(['record', `--port=0=${server.port}`, '--admin=127.0.0.1:0', `--archive=${folder}`, `--key-file=${join(folder, 'short')}`])).to.have.property('err').that.matches(/holds 6 bytes.*config\.invalid/)
     expect(await steno(['up', `--upstream=${server.url}`, `--archive=${folder}`, `--key-file=${join(folder, 'absent')}`])).to.have.property('err').that.matches(/cannot read the key file/)
+  })
+
+  it('connects to the server from the address it is given: at its start, for calls and for upgrades', async () => {
+    const from: (string | undefined)[] = []
+    const server = createServer((_req, res) => res.writeHead(200, { 'content-type': 'application/json' }).end(result(1)))
+    server.on('upgrade', (_req, socket) => socket.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello'))
+    server.on('connection', (socket: Socket) => from.push(socket.remoteAddress))
+    const { port } = await listenOnLoopback(server)
+    const listen = await freePort()
+    const stopping = new AbortController()
+    const started = Promise.withResolvers<void>()
+    const running = steno(['record', `--port=${listen}=${port}`, '--connect-from=127.0.0.15', '--admin=127.0.0.1:0', `--archive=${folder}`], {
+      signal: stopping.signal,
+      onTalk: text => {
+        if (text.includes('"recording"')) started.resolve()
+      },
+    })
+    await Promise.race([started.promise, running])
+    const answer = await fetch(`http://127.0.0.1:${listen}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: call(1) })
+    expect(answer.status).to.equal(200)
+    await answer.text()
+    const client = await rawClient(listen)
+    client.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n')
+    expect(await client.closed()).to.match(/^HTTP\/1\.1 101 [^]*hello$/)
+    stopping.abort()
+    expect(await running).to.have.property('code', 0)
+    // The look at the upstream when it starts, the call, and the upgrade, which has the connection of the call or one of its own.
+    expect(from).to.have.length.within(2, 3)
+    expect(new Set(from)).to.deep.equal(new Set(['127.0.0.15']))
+    expect((await readRecorded(folder)).of('exchange.end').map(({ status }) => status)).to.deep.equal([200, 101])
+  })
+
+  it('refuses to connect from what is no address, or none of its own', async () => {
+    const server = await httpUpstream(() => {})
+    for (const text of ['localhost', '127.0.0.15:0', '127.1', '::1', '']) {
+      expect(await steno(['record', `--port=0=${server.port}`, `--connect-from=${text}`, '--admin=127.0.0.1:0', `--archive=${folder}`])).to.include({ code: 2 }).and.have.property('err').that.matches(/--connect-from must be an IPv4 address of this machine/)
+    }
+    // RFC 5737: of no machine.
+    expect(await steno(['record', `--port=0=${server.port}`, '--connect-from=203.0.113.1', '--admin=127.0.0.1:0', `--archive=${folder}`])).to.include({ code: 2 }).and.have.property('err').that.matches(/--connect-from 203\.0\.113\.1 is no address of this machine/)
   })
 
   it('refuses ports that are none', async () => {

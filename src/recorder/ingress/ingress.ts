@@ -36,6 +36,8 @@ export interface IngressOptions {
   readonly host: string
   readonly port: number
   readonly upstream: URL
+  /** Address of this machine from which it connects to the upstream; the kernel's choice when absent. */
+  readonly connectFrom?: string | undefined
   readonly log: Log
   readonly exchange: Omit<ExchangeDeps, 'upstream'>
 }
@@ -48,6 +50,7 @@ export function createIngress(options: IngressOptions): Ingress {
     keepAliveTimeout: UPSTREAM_IDLE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
     connect: { timeout: CONNECT_MS },
+    ...(options.connectFrom === undefined ? {} : { localAddress: options.connectFrom }),
   })
   const deps: ExchangeDeps = { ...options.exchange, upstream: pool }
   const sockets = new Set<Socket>()
@@ -151,11 +154,12 @@ export function createIngress(options: IngressOptions): Ingress {
   return {
     start: async () => {
       const port = await listen()
-      if (await leadsBack(server, options.upstream)) {
+      const wrong = problemOf(await tryUpstream(server, options), options)
+      if (wrong !== undefined) {
         server.close()
         for (const socket of sockets) socket.destroy()
         await pool.destroy()
-        throw new StenoError('upstream.loop', `the upstream ${options.upstream.origin} is this recorder itself; give the address of the MCP server with --upstream`)
+        throw wrong
       }
       return port
     },
@@ -196,32 +200,41 @@ function hostCount(raw: readonly string[]): number {
   return count
 }
 
+/** Where a connection to the upstream ends. An upstream that is down will come up. */
+type Way = 'elsewhere' | 'back' | 'no-source'
+
+function problemOf(way: Way, { upstream, connectFrom }: IngressOptions): StenoError | undefined {
+  if (way === 'back') return new StenoError('upstream.loop', `the upstream ${upstream.origin} is this recorder itself; give the address of the MCP server with --upstream`)
+  if (way === 'no-source') return new StenoError('usage.invalid', `--connect-from ${connectFrom} is no address of this machine; give one that it has, such as 127.0.0.15`)
+  return undefined
+}
+
 /** Connects to the upstream once and looks whether the connection arrives at our own listener: that sees through any name or alias. */
-function leadsBack(server: Server, upstream: URL): Promise<boolean> {
+function tryUpstream(server: Server, { upstream, connectFrom }: IngressOptions): Promise<Way> {
   return new Promise(resolve => {
     const host = upstream.hostname.replace(/^\[|\]$/g, '')
-    const probe = connect({ host, port: Number(upstream.port || (upstream.protocol === 'https:' ? 443 : 80)), ...(isIPv6(host) ? { family: 6 } : {}) })
+    const probe = connect({ host, port: Number(upstream.port || (upstream.protocol === 'https:' ? 443 : 80)), ...(isIPv6(host) ? { family: 6 } : {}), ...(connectFrom === undefined ? {} : { localAddress: connectFrom }) })
     const arrived: number[] = []
     const onConnection = (socket: Socket): void => {
       arrived.push(socket.remotePort ?? -1)
       check()
     }
-    const finish = (loop: boolean): void => {
+    const finish = (way: Way): void => {
       clearTimeout(timer)
       server.off('connection', onConnection)
       probe.destroy()
-      resolve(loop)
+      resolve(way)
     }
     const check = (): void => {
-      if (probe.localPort !== undefined && arrived.includes(probe.localPort)) finish(true)
+      if (probe.localPort !== undefined && arrived.includes(probe.localPort)) finish('back')
     }
-    const timer = setTimeout(() => finish(false), LOOP_PROBE_MS)
+    const timer = setTimeout(() => finish('elsewhere'), LOOP_PROBE_MS)
     server.on('connection', onConnection)
-    probe.on('error', () => finish(false))
+    probe.on('error', (error: NodeJS.ErrnoException) => finish(error.syscall === 'bind' ? 'no-source' : 'elsewhere'))
     probe.on('connect', () => {
       check()
       // Our own accept is ready by now, if it is ours. After a timer and then an immediate, the loop has looked at its sockets, however busy it was.
-      setTimeout(() => setImmediate(() => finish(false)), ACCEPT_MS)
+      setTimeout(() => setImmediate(() => finish('elsewhere')), ACCEPT_MS)
     })
   })
 }
