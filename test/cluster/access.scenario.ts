@@ -1,11 +1,9 @@
 /** Who reaches what: past the recorder, into the pod, into AWS. */
 
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
 import { expect } from 'chai'
@@ -14,7 +12,7 @@ import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import { clusterAws } from './aws.ts'
 import type { ClusterAws } from './aws.ts'
 import { callOnce } from './client.ts'
-import { apply, get, install, isReady, items, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, until, urlOf } from './cluster.ts'
+import { apply, forwardTo, get, install, isReady, items, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, until, urlOf } from './cluster.ts'
 import type { Namespace } from './cluster.ts'
 
 const run = promisify(execFile)
@@ -106,20 +104,11 @@ describe('who reaches what in a cluster', function () {
     }
     const [other] = await pods(ns.name, 'app=other')
     await expectRefused(kubeconfig, other === undefined ? '' : nameOf(other))
-    const forward = spawn((await run(new URL('../../hack/cluster/binaries.sh', import.meta.url).pathname, ['--find'])).stdout.trim() + '/kubectl', ['--kubeconfig', kubeconfig, '-n', ns.name, 'port-forward', `pod/${pod}`, ':15080'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const forward = await forwardTo(pod, 15_080, ['--kubeconfig', kubeconfig, '-n', ns.name])
     try {
-      const port = await new Promise<string>((resolve, reject) => {
-        createInterface({ input: forward.stdout }).on('line', line => {
-          const found = /Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1]
-          if (found !== undefined) resolve(found)
-        })
-        forward.once('exit', () => reject(new Error('port-forward ended')))
-      })
-      expect(await callOnce(`http://127.0.0.1:${port}/mcp`, 'answer', { id: 'forwarded' })).to.equal('answer-forwarded')
+      expect(await callOnce(`http://127.0.0.1:${forward.port}/mcp`, 'answer', { id: 'forwarded' })).to.equal('answer-forwarded')
     } finally {
-      const ended = once(forward, 'exit')
-      forward.kill()
-      await ended
+      await forward.close()
     }
   })
 

@@ -1,7 +1,9 @@
 /** The cluster of the scenario, from outside: kubectl, helm, and what only the node's own tools can do. */
 
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -37,6 +39,31 @@ export async function kubectl(args: readonly string[], input?: string): Promise<
   const running = run(await kubectlProgram(), args, { maxBuffer: MAX_OUTPUT, timeout: 5 * WITHIN_MS })
   running.child.stdin?.end(input ?? '')
   return (await running).stdout
+}
+
+export interface Forward {
+  /** On this machine. */
+  readonly port: string
+  close(): Promise<void>
+}
+
+/** `kubectl port-forward` to a port of a pod. @param flags such as namespace and kubeconfig */
+export async function forwardTo(pod: string, port: number, flags: readonly string[]): Promise<Forward> {
+  const forward = spawn(await kubectlProgram(), [...flags, 'port-forward', `pod/${pod}`, `:${port}`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = once(forward, 'exit')
+  return {
+    port: await new Promise<string>((resolve, reject) => {
+      createInterface({ input: forward.stdout }).on('line', line => {
+        const found = /Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+        if (found !== undefined) resolve(found)
+      })
+      forward.once('exit', () => reject(new Error('port-forward ended')))
+    }),
+    close: async () => {
+      forward.kill()
+      await ended
+    },
+  }
 }
 
 export async function get(...args: readonly string[]): Promise<JsonObject> {

@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
 import { callOnce } from './client.ts'
-import { apply, get, INSTALLATION, install, isReady, items, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, TEST_IMAGE, until, urlOf } from './cluster.ts'
+import { apply, forwardTo, get, INSTALLATION, install, isReady, items, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, TEST_IMAGE, until, urlOf } from './cluster.ts'
 import type { Namespace } from './cluster.ts'
 
 const RESTRICTED: JsonObject = { runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] }, seccompProfile: { type: 'RuntimeDefault' } }
@@ -95,6 +95,30 @@ describe('pods of all kinds in a cluster', function () {
     const pod = await onlyPod(ns)
     expect(await callOnce(`http://${textAt(pod['status'], 'podIP')}:8080/mcp`, 'answer', { id: 'direct' })).to.equal('answer-direct')
     expect(await exported(ns, pod)).to.include('answer-direct')
+  })
+
+  it('records what kubectl port-forward brings, and what comes from inside the pod, with capture Redirect, and no probe', async () => {
+    const ns = await inNamespace('forward', { 'pod-security.kubernetes.io/enforce': 'privileged' }, { capture: 'Redirect' })
+    // A pod that is ready has been probed.
+    await apply(...server(ns))
+    await rolledOut(ns)
+    const pod = await onlyPod(ns)
+    const forward = await forwardTo(nameOf(pod), 8080, ['-n', ns])
+    try {
+      expect(await callOnce(`http://127.0.0.1:${forward.port}/mcp`, 'answer', { id: 'forwarded' })).to.equal('answer-forwarded')
+    } finally {
+      await forward.close()
+    }
+    const inside = "fetch('http://localhost:8080/inside').then(answer => console.log(answer.status))"
+    expect(await kubectl(['exec', nameOf(pod), '-n', ns, '-c', 'server', '--', '/usr/bin/node', '-e', inside])).to.equal('404\n')
+    const steno = async (...args: string[]): Promise<string> => await kubectl(['exec', nameOf(pod), '-n', ns, '-c', 'steno-recorder', '--', 'steno', ...args])
+    const sessions = await until('both sessions', async () => {
+      const names = (await steno('list', '-o', 'name')).trim().split('\n')
+      return names.length > 1 ? names : undefined
+    })
+    const recording = (await Promise.all(sessions.map(async name => await steno('export', name)))).join('')
+    expect(recording).to.include('answer-forwarded').and.to.include('"target":"/inside"')
+    expect(recording).to.not.include('/healthz')
   })
 
   it('keeps no pod of the installation itself from starting, and records none', async () => {
