@@ -16,6 +16,9 @@ const REQUIRE = "import{createRequire as stenoCreateRequire}from'node:module';co
 /** What a bundle may look for beside itself when it runs: see `version.ts` and `shipper.ts`. Anything else would not be there. */
 const BESIDE = [/new URL\("\.\.\/\.\.\/package\.json",import\.meta\.url\)/g, /new URL\(`\.\/worker\$\{extname\d*\(import\.meta\.url\)\}`,import\.meta\.url\)/g, /stenoCreateRequire\(import\.meta\.url\)/g]
 
+/** Imported while the program runs, and only by `default`. Of what is written for `require`, esbuild keeps nothing else there. */
+const DEFAULT_ALONE = /(?:^|\/)node_modules\/node-forge\//
+
 /** Two sources load parts of packages by `createRequire`, which no bundler follows. Said as `require`, it does. */
 const loads: Plugin = {
   name: 'loads',
@@ -47,6 +50,8 @@ export async function bundle(folder: string): Promise<string[]> {
     splitting: true,
     format: 'esm',
     platform: 'node',
+    // As modules, where a package has them: of others an import while it runs gets no names.
+    mainFields: ['module', 'main'],
     target: 'node24',
     minifySyntax: true,
     minifyWhitespace: true,
@@ -57,6 +62,8 @@ export async function bundle(folder: string): Promise<string[]> {
     metafile: true,
     logLevel: 'warning',
   })
+  const nameless = Object.values(metafile.outputs).flatMap(({ entryPoint = '', exports }) => (/(?:^|\/)node_modules\//.test(entryPoint) && exports.join() === 'default' && !DEFAULT_ALONE.test(entryPoint) ? [entryPoint] : []))
+  if (nameless.length > 0) throw new Error(`what is imported while it runs has lost the names of its exports: ${nameless.join(', ')}`)
   for (const name of await readdir(out)) {
     const text = BESIDE.reduce((left, known) => left.replaceAll(known, ''), await readFile(join(out, name), 'utf8'))
     const at = text.indexOf('import.meta.url')
