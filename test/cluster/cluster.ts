@@ -37,7 +37,8 @@ async function kubectlProgram(): Promise<string> {
 /** Rejects with what it said when it fails. */
 export async function kubectl(args: readonly string[], input?: string): Promise<string> {
   const running = run(await kubectlProgram(), args, { maxBuffer: MAX_OUTPUT, timeout: 5 * WITHIN_MS })
-  running.child.stdin?.end(input ?? '')
+  // One that ended before it read everything says so by its code.
+  running.child.stdin?.on('error', () => {}).end(input ?? '')
   return (await running).stdout
 }
 

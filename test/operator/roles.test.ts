@@ -450,6 +450,31 @@ describe('roles in IAM, on a real API server', function () {
     await operate()
   })
 
+  for (const [what, isIt] of [
+    ['the finalizer', (path: string, body: string) => !path.includes('/status') && body.includes('steno.dev/roles')],
+    ['that roles are being made', (path: string, body: string) => path.includes('/status') && body.includes('"Progressing"')],
+  ] as const) {
+    it(`makes the role of a pod that comes later at once, though the API server does not take ${what} at first`, async () => {
+      const namespace = what === 'the finalizer' ? 'conflict-a' : 'conflict-b'
+      await operator.stop()
+      await operate({}, { checkMs: 3_600_000 })
+      await createNamespace(server.client, namespace)
+      await policies.put(namespace, 'tools', { selector: {} })
+      await policies.says(namespace, 'tools', 'RoleReady', 'NoRoles')
+      let refusals = 0
+      operator.before = async (path, { method = 'GET', body }) => {
+        if (method === 'GET' || !path.includes(`${namespace}/sessionpolicies`) || !isIt(path, JSON.stringify(body ?? '')) || refusals > 0) return
+        refusals++
+        throw new KubeError(500, 'InternalError', 'etcd is away')
+      }
+      await pod(namespace, 'a')
+      await policies.says(namespace, 'tools', 'RoleReady', 'RoleReady')
+      expect(refusals).to.equal(1)
+      await operator.stop()
+      await operate()
+    })
+  }
+
   it('makes no role without a boundary, and says what to set', async () => {
     await operator.stop()
     await operate({ boundary: undefined })

@@ -268,10 +268,8 @@ export function roleController(deps: ControllerDeps, { settings, plane, random, 
       await sayWith(memory.condition, memory.roles, memory.condition.status === 'True')
       return { againMs: waitMs }
     }
-    if (memory.stamp !== plan.stamp) {
-      memory.failures = 0
-      memory.stamp = plan.stamp
-    }
+    // Due until it was looked at: a write that fails on the way is tried again, and what was said of something else is not repeated meanwhile.
+    if (memory.stamp !== plan.stamp) Object.assign(memory, { stamp: plan.stamp, untilMs: -Infinity, failures: 0 })
     let outcome: Outcome
     try {
       if (plan.roles.length > 0 || obsolete.length > 0) {
