@@ -28,7 +28,7 @@ const LASTING_S = 10
 const WINDOW_S = 20
 const SCRAPE_S = 2
 /** So often each part is scraped before it counts that nothing fires. */
-const QUIET_SCRAPES = 4
+const QUIET_SCRAPES = 3
 const DAY_MS = 86_400_000
 /** With the spool at its smallest, a few of these fill it. */
 const LARGE = 1_500_000
@@ -119,6 +119,7 @@ describe('alerts of a cluster', function () {
     this.timeout(300_000)
     await install([...aws.values, 'recorder.spoolMib=64'])
     ns = await namespace('alerts')
+    await apply(policy(ns.name), ...server(ns.name))
     const objects = objectsOf(await helm('template', 'steno', CHART, '--namespace', INSTALLATION, '--set', 'image.repository=steno', ...['prometheusRule', 'serviceMonitor', 'podMonitor'].flatMap(each => ['--set', `monitoring.${each}.enabled=true`])))
     monitors = objects.filter(each => each['kind'] === 'ServiceMonitor' || each['kind'] === 'PodMonitor')
     await retarget()
@@ -136,12 +137,11 @@ describe('alerts of a cluster', function () {
     prometheus = spawn('prometheus', [`--config.file=${join(folder, 'prometheus.yaml')}`, `--storage.tsdb.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=error'], { stdio: ['ignore', 'ignore', 'inherit'] })
     api = `http://127.0.0.1:${port}/api/v1`
     await until('Prometheus', async () => await query('/alerts'))
-    await apply(policy(ns.name), ...server(ns.name))
     await rolledOut(ns.name)
     await callOnce(await urlOf(ns.name), 'answer', { id: 'quiet' })
     await until('all parts', async () => {
       await retarget()
-      const up = objectsAt(await query(`/query?query=${encodeURIComponent(`count_over_time(up[1m]) > ${QUIET_SCRAPES}`)}`), 'result').map(each => textAt(each['metric'], 'container'))
+      const up = objectsAt(await query(`/query?query=${encodeURIComponent(`sum_over_time(up[1m]) >= ${QUIET_SCRAPES}`)}`), 'result').map(each => textAt(each['metric'], 'container'))
       return ['injector', 'operator', 'steno-recorder'].every(name => up.includes(name)) ? true : undefined
     })
   })
