@@ -105,10 +105,10 @@ export async function until<T>(what: string, look: () => Promise<T | undefined>,
   }
 }
 
-/** Installs, or brings an installation to these values. Each is `name=value`, as for `--set`. Replicas of before answer on for a while, and set recorders up as they were: it waits for their end. */
-export async function install(values: readonly string[], chart = CHART): Promise<void> {
+/** Installs, or brings an installation to these values. Each is `name=value`, as for `--set`; `texts` are values that look like numbers and are none. Replicas of before answer on for a while, and set recorders up as they were: it waits for their end. */
+export async function install(values: readonly string[], chart = CHART, texts: readonly string[] = []): Promise<void> {
   const colon = IMAGE.lastIndexOf(':')
-  await helm('upgrade', '--install', 'steno', chart, '--namespace', INSTALLATION, '--create-namespace', '--reset-values', '--wait', '--timeout', '180s', ...[`image.repository=${IMAGE.slice(0, colon)}`, `image.tag=${IMAGE.slice(colon + 1)}`, ...values].flatMap(each => ['--set', each]))
+  await helm('upgrade', '--install', 'steno', chart, '--namespace', INSTALLATION, '--create-namespace', '--reset-values', '--wait', '--timeout', '180s', ...[`image.repository=${IMAGE.slice(0, colon)}`, `image.tag=${IMAGE.slice(colon + 1)}`, ...values].flatMap(each => ['--set', each]), ...texts.flatMap(each => ['--set-string', each]))
   await until('the end of the replicas before', async () => {
     const { spec } = await get('deployment', 'steno-injector', '-n', INSTALLATION)
     const all = await items('pods', '-n', INSTALLATION, '-l', 'app.kubernetes.io/component=injector')
