@@ -5,7 +5,6 @@
  * Arrivals follow the clock, not the answers, and a pod's time counts from when it was due. Figures are medians over rounds; quote differences.
  */
 
-import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,6 +18,7 @@ import { createAuthority } from '../test/support/certificate.ts'
 import { createNamespace, createNode, installCrd, kubeAssets, startApiServer, until } from '../test/support/kube-apiserver.ts'
 import { installWebhooks } from '../test/support/webhook.ts'
 import { median, round } from './support/figures.ts'
+import { startAsInImage } from './support/image.ts'
 import { processorUs, residentMb, stopProcess } from './support/processes.ts'
 
 const FULL = { namespaces: 500, policies: 200, pods: 10_000, rounds: 5 }
@@ -27,8 +27,6 @@ const AT_ONCE = 16
 const STEADY_PER_SECOND = 50
 /** Taken before anything is measured: programs that have just started compile what they run. */
 const WARM_UP = 500
-/** Of the injector. */
-const AS_IN_THE_CHART = '--max-semi-space-size=4'
 const CONFIGURATIONS = ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations']
 
 interface Injector {
@@ -104,15 +102,7 @@ export async function runInjectBench({ quick, say }: { readonly quick: boolean; 
 async function startInjector(folder: string, kubeconfig: string, pair: { readonly cert: string; readonly key: string }): Promise<Injector> {
   for (const [name, content] of [['tls.crt', pair.cert], ['tls.key', pair.key], ['config.yaml', 'image: example/steno:1\nsink: {claim: recordings}\n']] as const) await writeFile(join(folder, name), content)
   const args = ['inject', '--config', 'config.yaml', '--certificate', 'tls.crt', '--key', 'tls.key', '--kubeconfig', kubeconfig, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--drain', '0s']
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/main.ts'), ...args], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, NODE_OPTIONS: AS_IN_THE_CHART } })
-  let talk = ''
-  await new Promise<void>((resolve, reject) => {
-    child.once('exit', code => reject(new Error(`steno inject ended with ${String(code)}: ${talk}`)))
-    child.stderr.on('data', (chunk: Buffer) => {
-      talk = (talk + chunk.toString()).slice(-4000)
-      if (talk.includes('ready: policies')) resolve()
-    })
-  })
+  const { child, talk } = await startAsInImage(folder, 'injector', args, 'ready: policies')
   const [, port, admin] = /"port":(\d+),"admin":(\d+)/.exec(talk) ?? []
   return { port: Number(port), admin: Number(admin), child }
 }

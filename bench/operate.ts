@@ -1,9 +1,8 @@
 /**
  * What the operator costs and how quick it is, on a real API server: how long until every policy is ready, what is written while nothing changes,
- * and how long a change of a policy takes until its status speaks of it. The API server shares the machine.
+ * how long a change of a policy takes until its status speaks of it, and memory at the end and at the worst. The API server shares the machine.
  */
 
-import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -20,7 +19,8 @@ import type { JsonObject } from '../src/policy/json.ts'
 import { parsePolicy } from '../src/policy/parse-policy.ts'
 import { createNamespace, createNode, installCrd, kubeAssets, startApiServer } from '../test/support/kube-apiserver.ts'
 import { median, round } from './support/figures.ts'
-import { residentMb, stopProcess } from './support/processes.ts'
+import { startAsInImage } from './support/image.ts'
+import { peakMb, processorUs, residentMb, stopProcess } from './support/processes.ts'
 
 const FULL = { namespaces: 100, policies: 10, pods: 10, changes: 200, idleMs: 60_000 }
 const QUICK = { namespaces: 2, policies: 5, pods: 2, changes: 10, idleMs: 2000 }
@@ -66,6 +66,8 @@ export async function runOperateBench({ quick, say }: { readonly quick: boolean;
       reconcileP50Ms: round(median(times)),
       reconcileP99Ms: round(sorted[Math.floor(sorted.length * 0.99)] ?? sorted.at(-1) ?? Number.NaN),
       rssMb: round(residentMb(operator)),
+      peakRssMb: round(peakMb(operator)),
+      cpuS: round(processorUs(operator).all / 1e6),
     }
   } finally {
     if (child !== undefined) await stopProcess(child)
@@ -103,15 +105,8 @@ async function fill(client: KubeClient, namespace: string, effort: typeof FULL):
 
 async function startOperator(folder: string, kubeconfig: string): Promise<{ readonly child: ChildProcess; readonly admin: number }> {
   await writeFile(join(folder, 'config.yaml'), JSON.stringify(INSTALLATION))
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/main.ts'), 'operate', '--config', 'config.yaml', '--kubeconfig', kubeconfig, '--admin', '127.0.0.1:0', '--drain', '0s'], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
-  let talk = ''
-  await new Promise<void>((resolve, reject) => {
-    child.once('exit', code => reject(new Error(`steno operate ended with ${String(code)}: ${talk}`)))
-    child.stderr.on('data', (chunk: Buffer) => {
-      talk = (talk + chunk.toString()).slice(-4000)
-      if (talk.includes('"msg":"listening"')) resolve()
-    })
-  })
+  const args = ['operate', '--config', 'config.yaml', '--kubeconfig', kubeconfig, '--admin', '127.0.0.1:0', '--drain', '0s']
+  const { child, talk } = await startAsInImage(folder, 'operator', args, '"msg":"listening"')
   return { child, admin: Number(/"admin":(\d+)/.exec(talk)?.[1]) }
 }
 
@@ -122,8 +117,15 @@ async function readyCount(client: KubeClient): Promise<number> {
 
 /** Of objects; the lease is renewed by PUT. */
 async function writes(admin: number): Promise<number> {
-  const metrics = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()
-  return [...metrics.matchAll(/^rest_client_requests_total\{method="(?:POST|PATCH|DELETE)",code="\d+"\} (\d+)$/gm)].reduce((sum, match) => sum + Number(match[1]), 0)
+  return sum(await metricsOf(admin), /^rest_client_requests_total\{method="(?:POST|PATCH|DELETE)",code="\d+"\} (\d+)$/gm)
+}
+
+async function metricsOf(admin: number): Promise<string> {
+  return await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()
+}
+
+function sum(metrics: string, pattern: RegExp): number {
+  return [...metrics.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0)
 }
 
 /** @returns ms until every condition of the policy speaks of the change */

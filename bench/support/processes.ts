@@ -131,11 +131,20 @@ export async function stopProcess(child: ChildProcess): Promise<void> {
 
 /** Resident memory in MB; NaN where there is no /proc. */
 export function residentMb(child: ChildProcess): number {
+  return statusMb(child, 'VmRSS')
+}
+
+function statusMb(child: ChildProcess, field: string): number {
   try {
-    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024
+    return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024
   } catch {
     return Number.NaN
   }
+}
+
+/** The most that was ever resident, in MB; NaN where there is no /proc. */
+export function peakMb(child: ChildProcess): number {
+  return statusMb(child, 'VmHWM')
 }
 
 /**

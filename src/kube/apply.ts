@@ -58,7 +58,7 @@ export function createApplier(client: KubeClient, manager: string): Applier {
       const metadata = wanted['metadata']
       // With the uid it fails where the object was deleted and made anew. Force takes back fields that others changed; never on what might be a stranger's.
       const body = { ...wanted, metadata: { ...(isObject(metadata) ? metadata : {}), ...(uid === undefined ? {} : { uid }) } }
-      await client.request(`${path}?fieldManager=${manager}&force=${current !== undefined}`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, signal })
+      await client.request(`${path}?fieldManager=${manager}&force=${current !== undefined}`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, forget: true, signal })
       overwritten.delete(path)
       if (observed !== undefined) overwritten.set(path, versionOf(observed))
       const oldest = overwritten.keys().next()
@@ -68,7 +68,7 @@ export function createApplier(client: KubeClient, manager: string): Applier {
     remove: async (path, observed, signal) => {
       const uid = textAt(observed['metadata'], 'uid')
       try {
-        await client.request(path, { method: 'DELETE', body: { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) }, signal })
+        await client.request(path, { method: 'DELETE', body: { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) }, forget: true, signal })
       } catch (error) {
         if (!(error instanceof KubeError && (error.status === 404 || error.status === 409))) throw error
       }

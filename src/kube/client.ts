@@ -28,6 +28,8 @@ export interface RequestOptions {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly body?: Json
   readonly contentType?: string
+  /** What a success answers is not needed: it is let pass unread, and is `{}` for the caller. */
+  readonly forget?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -77,6 +79,11 @@ export function createKubeClient(cluster: Cluster): KubeClient {
   return {
     request: async (path, options = {}) => {
       const answer = await send(path, options)
+      if (options.forget === true && answer.statusCode < 300) {
+        // Read to its end, so that its connection can be used again; a success that is cut is one all the same.
+        await answer.body.dump({ limit: MAX_ANSWER_BYTES })
+        return {}
+      }
       const document = await read(answer)
       if (answer.statusCode >= 300) throw refused(answer, document)
       return document

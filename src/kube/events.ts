@@ -86,6 +86,7 @@ export function createEventRecorder({ client, controller, instance, clock, log }
         note: event.note.slice(0, MAX_NOTE),
         type: event.type,
       },
+      forget: true,
       signal: AbortSignal.timeout(DEADLINE_MS),
     })
   }

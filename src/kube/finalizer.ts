@@ -38,6 +38,6 @@ async function change(client: KubeClient, path: string, uid: string, finalizer: 
   if (wanted && textAt(metadata, 'deletionTimestamp') !== undefined) return false
   const others = stringsAt(metadata, 'finalizers').filter(each => each !== finalizer)
   const body = { metadata: { resourceVersion: textAt(metadata, 'resourceVersion') ?? '', finalizers: wanted ? [...others, finalizer] : others } }
-  await client.request(path, { method: 'PATCH', contentType: 'application/merge-patch+json', body, signal })
+  await client.request(path, { method: 'PATCH', contentType: 'application/merge-patch+json', body, forget: true, signal })
   return true
 }

@@ -23,8 +23,6 @@ export interface ReflectorOptions<T> {
   readonly keep: (object: JsonObject) => T | undefined
   /** Called when what is kept of an object may have changed: it came, went, was written, or a list was taken anew. Must not throw. */
   readonly onChange?: (change: Change<T>) => void
-  /** Reads the first list in pages from etcd instead of all at once from the API server's cache: for what is too much to hold twice. */
-  readonly paged?: boolean
   readonly clock: Clock
   readonly log: Log
   /** 0 to 1, for jitter. */
@@ -57,7 +55,7 @@ export interface Reflector<T> {
 
 /** The API server sends bookmarks about once a minute. */
 const QUIET_MS = 120_000
-/** Small: a page is in memory twice, as text and as objects. */
+/** Small: a page is in memory as bytes, as text and as objects, and several kinds are listed at once. */
 const PAGE = 100
 /** The server ends a watch after so many seconds, and a random part more, so that not all come back at once. */
 const WATCH_SECONDS = 240
@@ -95,14 +93,13 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     if (before !== undefined || after !== undefined) options.onChange?.({ key, before, after })
   }
 
-  /** @param fresh not from the API server's cache @returns the resourceVersion of the list */
-  const list = async (fresh: boolean): Promise<string> => {
+  /** In pages, and so not from the API server's cache, which would answer all at once: that is in memory several times over, as bytes, text and objects. @returns the resourceVersion of the list */
+  const list = async (): Promise<string> => {
     const next = new Map<string, T>()
     let version = ''
     let page: string | undefined
     do {
-      // From the cache the server ignores a limit; a page after the first goes without a version.
-      const query = page !== undefined ? `?limit=${PAGE}&continue=${encodeURIComponent(page)}` : fresh ? `?limit=${PAGE}` : '?resourceVersion=0'
+      const query = `?limit=${PAGE}${page === undefined ? '' : `&continue=${encodeURIComponent(page)}`}`
       const answer = await client.request(`${path}${query}${labels}`, { signal: stopping.signal })
       version = textAt(answer['metadata'], 'resourceVersion') ?? ''
       page = textAt(answer['metadata'], 'continue')
@@ -139,12 +136,11 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   /** Where a broken watch goes on. */
   let resume: string | undefined
-  let fresh = options.paged === true
   let failures = 0
 
   const round = async (): Promise<void> => {
     if (resume === undefined) {
-      resume = await list(fresh)
+      resume = await list()
       see()
       if (!isSynced) {
         isSynced = true
@@ -159,7 +155,6 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       // A list alone proves nothing: where each watch is refused, lists must not follow one another without end.
       if (!isShort()) failures = 0
     }
-    fresh = resume === undefined || options.paged === true
     // A server that ends each watch at once must not be asked again at once.
     if (isShort()) throw new KubeError(0, 'TooShort', 'the watch ended as soon as it began')
   }
@@ -172,10 +167,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         if (stopping.signal.aborted) return
         blindSince ??= clock.monotonic()
         failures++
-        if (error instanceof KubeError && error.status === 410) {
-          resume = undefined
-          fresh = true
-        }
+        if (error instanceof KubeError && error.status === 410) resume = undefined
         const most = Math.min(maxWaitMs, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10))
         const askedMs = error instanceof KubeError ? Math.min(error.retryAfterMs ?? 0, MAX_ASKED_MS) : 0
         const waitMs = Math.max(askedMs, most * (0.2 + 0.8 * options.random()))
@@ -205,7 +197,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   }
 }
 
-function keyOf(object: JsonObject): string {
+/** `namespace/name`, or `name` for what has no namespace. */
+export function keyOf(object: JsonObject): string {
   const namespace = textAt(object['metadata'], 'namespace')
   const name = textAt(object['metadata'], 'name') ?? ''
   return namespace === undefined ? name : `${namespace}/${name}`

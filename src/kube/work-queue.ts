@@ -175,9 +175,11 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   }
 }
 
-/** The longest that a timer of Node's can wait is 24.8 days; nothing here waits longer than 17 minutes or an hour. */
+/**
+ * The longest that a timer of Node's can wait is 24.8 days; nothing here waits longer than half a day. Not unref()ed: Node would keep something for each
+ * length of such a timer that was taken back, until that much time has passed.
+ */
 function afterTimeout(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms)
-  timer.unref()
   return () => clearTimeout(timer)
 }

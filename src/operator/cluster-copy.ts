@@ -4,11 +4,11 @@ import { kubeletMinor, namespaceFacts } from '../inject/cluster-facts.ts'
 import type { NamespaceFacts } from '../inject/decide.ts'
 import { STRICT_LABEL } from '../inject/marks.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { createReflector } from '../kube/reflector.ts'
+import { createReflector, keyOf } from '../kube/reflector.ts'
 import type { Change, Reflector, ReflectorOptions } from '../kube/reflector.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
-import { isObject, objectAt, objectsAt, sameJson, textAt, textsAt } from '../policy/json.ts'
+import { isObject, numberAt, objectAt, objectsAt, sameJson, textAt, textsAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { parsePolicy } from '../policy/parse-policy.ts'
 import type { Problem } from '../policy/problem.ts'
@@ -22,7 +22,7 @@ import type { PodEntry } from './pod-entry.ts'
 export interface PolicyEntry {
   /** `namespace/name`. */
   readonly key: string
-  /** As it is stored, its status included. */
+  /** As it is stored, with its status and without its spec. */
   readonly object: JsonObject
   /** Undefined when this program cannot read it: the CRD is newer or older. */
   readonly policy: SessionPolicy | undefined
@@ -102,13 +102,13 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
   /** Of objects of a namespace, so that one namespace is not searched for in all. */
   const podsOf = new Map<string, Map<string, PodEntry>>()
   const policiesOf = new Map<string, Map<string, PolicyEntry>>()
+  const networkPoliciesOf = new Map<string, Map<string, JsonObject>>()
   const policiesAt = (namespace: string): PolicyEntry[] => [...(policiesOf.get(namespace)?.values() ?? [])]
 
-  const policies = createReflector<PolicyEntry>({
+  const policies: Reflector<PolicyEntry> = createReflector<PolicyEntry>({
     ...options,
     path: `/apis/${GROUP}/${VERSION}/${PLURAL}`,
-    paged: true,
-    keep: policyEntry,
+    keep: object => policyEntry(object, policies.get(keyOf(object))),
     onChange: ({ key, before, after }) => {
       file(policiesOf, key, after)
       changes.policy(key)
@@ -122,7 +122,6 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
   const pods = createReflector<PodEntry>({
     ...options,
     path: '/api/v1/pods',
-    paged: true,
     keep: createPodReader(),
     onChange: ({ key, before, after }) => {
       file(podsOf, key, after)
@@ -165,6 +164,7 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
     // Objects of a list do not say what they are.
     const keep = (object: JsonObject): JsonObject => ({ apiVersion, kind: kindName, ...withoutManagedFields(object) })
     const onChange = ({ key, before, after }: Change<JsonObject>): void => {
+      if (kind === 'networkPolicy') file(networkPoliciesOf, key, after)
       if (kind === 'networkPolicy') policiesAt(namespaceIn(key)).forEach(each => changes.networkPolicies(each.key))
       for (const object of [before, after]) {
         const name = object === undefined ? undefined : policyOwning(object)
@@ -172,7 +172,7 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
       }
     }
     // Of NetworkPolicies, those of others matter too.
-    return createReflector({ ...options, path: `${group}/${plural}`, paged: true, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
+    return createReflector({ ...options, path: `${group}/${plural}`, ...(kind === 'networkPolicy' ? {} : { labelSelector: OWN_SELECTOR }), keep, onChange })
   }
   const own = Object.fromEntries(OWN_KIND_NAMES.map(kind => [kind, ownOf(kind)])) as Record<OwnKind, Reflector<JsonObject>>
   const all: readonly (readonly [string, Reflector<unknown>])[] = [['policies', policies], ['pods', pods], ['namespaces', namespaces], ['nodes', nodes], ...(followsAccounts ? [['serviceaccounts', accounts] as const] : []), ...OWN_KIND_NAMES.map(kind => [OWN_KINDS[kind].plural, own[kind]] as const)]
@@ -197,7 +197,7 @@ export function createClusterCopy({ changes, accounts: followsAccounts = false, 
     },
     own: (kind, namespace, name) => own[kind].get(`${namespace}/${name}`),
     roleOfAccount: (namespace, serviceAccount) => accounts.get(`${namespace}/${serviceAccount}`),
-    networkPolicies: namespace => [...own.networkPolicy.all()].filter(each => textAt(each['metadata'], 'namespace') === namespace),
+    networkPolicies: namespace => [...(networkPoliciesOf.get(namespace)?.values() ?? [])],
     get blindMs() {
       return Object.fromEntries(all.map(([name, each]) => [name, each.blindMs]))
     },
@@ -228,12 +228,15 @@ function namespaceEntry(object: JsonObject): NamespaceEntry {
   return { ...namespaceFacts(object), strictIsOurs, deleting: textAt(metadata, 'deletionTimestamp') !== undefined }
 }
 
-function policyEntry(object: JsonObject): PolicyEntry {
-  const parsed = parsePolicy({ apiVersion: `${GROUP}/${VERSION}`, kind: KIND, ...object })
+/** @param before what was kept of it: a status changes ten times as often as a spec, which is not read again then */
+function policyEntry(object: JsonObject, before: PolicyEntry | undefined): PolicyEntry {
   const { metadata } = object
+  const isSame = before?.policy !== undefined && before.policy.uid === textAt(metadata, 'uid') && before.policy.generation === numberAt(metadata, 'generation')
+  const parsed = isSame ? before : parsePolicy({ apiVersion: `${GROUP}/${VERSION}`, kind: KIND, ...object })
+  const { status } = object
   return {
-    key: `${textAt(metadata, 'namespace') ?? ''}/${textAt(metadata, 'name') ?? ''}`,
-    object: { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, ...withoutManagedFields(object) },
+    key: keyOf(object),
+    object: { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata: objectAt(withoutManagedFields(object), 'metadata'), ...(status === undefined ? {} : { status }) },
     policy: 'policy' in parsed ? parsed.policy : undefined,
     problems: 'problems' in parsed ? parsed.problems : [],
     deleting: textAt(metadata, 'deletionTimestamp') !== undefined,

@@ -37,6 +37,14 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end }}
 
+{{- /* How large the heap of a container with these resources may be: half of its memory limit. The collector then works for little memory, where without a limit of the heap it lets it grow fourfold. */ -}}
+{{- define "steno.heap" -}}
+{{- $limit := dig "limits" "memory" "" . | toString -}}
+{{- $mib := 256 -}}
+{{- if regexMatch "^[0-9]+Mi$" $limit -}}{{- $mib = div (trimSuffix "Mi" $limit | int) 2 -}}{{- else if regexMatch "^[0-9]+Gi$" $limit -}}{{- $mib = mul (trimSuffix "Gi" $limit | int) 512 -}}{{- end -}}
+{name: NODE_OPTIONS, value: "--max-old-space-size={{ $mib }}"}
+{{- end }}
+
 {{- define "steno.injector.config" -}}
 image: {{ include "steno.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}

@@ -45,7 +45,7 @@ export function pathController(deps: ControllerDeps, { prove, settings, look, ti
 
   const label = async (namespace: string, strict: boolean, signal: AbortSignal): Promise<void> => {
     const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, ...(strict ? { labels: { [STRICT_LABEL]: 'true' } } : {}) } }
-    await client.request(`/api/v1/namespaces/${namespace}?fieldManager=${PATH_MANAGER}&force=true`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, signal })
+    await client.request(`/api/v1/namespaces/${namespace}?fieldManager=${PATH_MANAGER}&force=true`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, forget: true, signal })
   }
 
   const probed = async (namespace: string, policies: readonly SessionPolicy[], before: Known | undefined, stamp: string, strictNow: boolean, signal: AbortSignal): Promise<Known> => {

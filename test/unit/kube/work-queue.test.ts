@@ -1,3 +1,6 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
 import { expect } from 'chai'
 
 import { KubeError } from '../../../src/kube/client.ts'
@@ -58,6 +61,34 @@ describe('createWorkQueue()', () => {
     expect(queue.failing).to.equal(1)
     await pass(1)
     expect(queue.failing).to.equal(0)
+  })
+
+  it('keeps nothing of waits that were taken back', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const ROUNDS = 30_000
+    let waits = 0
+    let looked = Promise.withResolvers<void>()
+    // Node's own timers, each of another length, as a jittered wait of ten hours is.
+    const reconcile = async (): Promise<{ readonly againMs: number }> => {
+      looked.resolve()
+      return { againMs: 36_000_000 + waits++ }
+    }
+    const queue = createWorkQueue({ name: 'test', reconcile, clock: { now: () => 0, monotonic: () => 0 }, log: createLog({ level: 'info', write: () => {}, now: () => 0 }), random: () => 1 })
+    queue.start()
+    const round = async (): Promise<void> => {
+      looked = Promise.withResolvers()
+      queue.add('a')
+      await looked.promise
+    }
+    await round()
+    collect()
+    const before = process.memoryUsage().heapUsed
+    while (waits < ROUNDS) await round()
+    collect()
+    const grownBytes = process.memoryUsage().heapUsed - before
+    await queue.stop()
+    expect(grownBytes / ROUNDS).to.be.below(60)
   })
 
   it('looks at a key once however often it was added, and once more when it was added meanwhile', async () => {
