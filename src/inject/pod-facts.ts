@@ -84,14 +84,20 @@ function isGuaranteed(container: JsonObject): boolean {
   return ['cpu', 'memory'].every(name => limits[name] !== undefined && (requests[name] === undefined || requests[name] === limits[name]))
 }
 
-/** A ReplicaSet is named after its Deployment and the hash that the pod carries as a label. */
+/** Labels by which the makers of ReplicaSets tell their pods apart: Deployments, and the Rollouts of Argo. */
+const HASH_LABELS = { 'pod-template-hash': 'Deployment', 'rollouts-pod-template-hash': 'Rollout' } as const
+
+/** A ReplicaSet is named after what it belongs to and the hash that the pod carries as a label. */
 export function workloadOf(pod: JsonObject): string | undefined {
   const owner = objectsAt(pod['metadata'], 'ownerReferences').find(each => each['controller'] === true)
   const kind = owner && textAt(owner, 'kind')
   const name = owner && textAt(owner, 'name')
   if (kind === undefined || name === undefined) return undefined
-  const hash = textsAt(pod['metadata'], 'labels')['pod-template-hash']
-  if (kind === 'ReplicaSet' && hash !== undefined && name.endsWith(`-${hash}`)) return `Deployment/${name.slice(0, -hash.length - 1)}`
+  const labels = textsAt(pod['metadata'], 'labels')
+  for (const [label, maker] of Object.entries(HASH_LABELS)) {
+    const hash = labels[label]
+    if (kind === 'ReplicaSet' && hash !== undefined && name.endsWith(`-${hash}`)) return `${maker}/${name.slice(0, -hash.length - 1)}`
+  }
   return `${kind}/${name}`
 }
 

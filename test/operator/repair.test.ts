@@ -62,6 +62,11 @@ describe('repair, on a real API server with the real injector', function () {
   const workload = async (namespace: string, kind: 'Deployment' | 'StatefulSet' | 'DaemonSet', name: string, spec: JsonObject = {}): Promise<void> => {
     await server.client.request(apps(namespace, `${kind.toLowerCase()}s`), { method: 'POST', body: { apiVersion: 'apps/v1', kind, metadata: { name }, spec: { selector: { matchLabels: { app: 'mcp' } }, template, ...(kind === 'StatefulSet' ? { serviceName: name } : {}), ...spec } } })
     await settle(namespace, kind, name)
+    if (kind === 'Deployment') await replicaSet(namespace, `${name}-5d4f`, 'apps/v1', kind, name)
+  }
+  const replicaSet = async (namespace: string, name: string, apiVersion: string, kind: string, ofName: string): Promise<void> => {
+    const ownerReferences = [{ apiVersion, kind, name: ofName, uid: `${kind}-${ofName}`, controller: true }]
+    await server.client.request(apps(namespace, 'replicasets'), { method: 'POST', body: { apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: { name, ownerReferences }, spec: { selector: { matchLabels: { app: 'mcp' } }, template } } })
   }
   const settle = async (namespace: string, kind: string, name: string): Promise<void> => {
     const path = apps(namespace, `${kind.toLowerCase()}s`, name)
@@ -74,13 +79,21 @@ describe('repair, on a real API server with the real injector', function () {
   const bare = (name: string, kind?: string, ofName = ''): JsonObject => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name, labels: { app: 'mcp', ...(kind === 'Deployment' ? { 'pod-template-hash': '5d4f' } : {}) }, ...(kind === undefined ? {} : { ownerReferences: [owner(kind, ofName)] }) }, spec: { containers: [{ name: 'server', image: 'example/mcp:1', ports: [{ name: 'mcp', containerPort: 8080, protocol: 'TCP' }] }] } })
   /** Past the injector, as a pod that was there before the policy. */
   const early = async (namespace: string, ...pods: readonly JsonObject[]): Promise<void> => {
-    for (const body of pods) await server.client.request(`/api/v1/namespaces/${namespace}/pods`, { method: 'POST', body })
+    for (const pod of pods) await server.client.request(`/api/v1/namespaces/${namespace}/pods`, { method: 'POST', body: await owned(namespace, pod) })
+  }
+  /** With the uid of the ReplicaSet that it says it is of. */
+  const owned = async (namespace: string, pod: JsonObject): Promise<JsonObject> => {
+    const metadata = objectAt(pod, 'metadata')
+    const [owner] = objectsAt(metadata, 'ownerReferences')
+    if (owner?.['kind'] !== 'ReplicaSet') return pod
+    const uid = textAt((await server.client.request(apps(namespace, 'replicasets', textAt(owner, 'name'))))['metadata'], 'uid') ?? ''
+    return { ...pod, metadata: { ...metadata, ownerReferences: [{ ...owner, uid }] } }
   }
   const replace = async (namespace: string, pod: JsonObject): Promise<void> => {
     const name = textAt(pod['metadata'], 'name') ?? ''
     await server.client.request(`/api/v1/namespaces/${namespace}/pods/${name}?gracePeriodSeconds=0`, { method: 'DELETE' })
     const stored = policyOf({ apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', ...(await policies.get(namespace, 'tools')) })
-    const { pod: body } = decide({ pod, namespace: { name: namespace, labels: {}, annotations: {} }, policies: [stored], settings: settings(), oldestNodeMinor: 34, digest })
+    const { pod: body } = decide({ pod: await owned(namespace, pod), namespace: { name: namespace, labels: {}, annotations: {} }, policies: [stored], settings: settings(), oldestNodeMinor: 34, digest })
     await server.client.request(`/api/v1/namespaces/${namespace}/pods`, { method: 'POST', body })
   }
   const stampOf = async (namespace: string, plural: string, name: string): Promise<string | undefined> => textsAt(objectAt(objectAt(await server.client.request(apps(namespace, plural, name)), 'spec'), 'template')['metadata'], 'annotations')['steno.dev/repaired-for']
@@ -185,8 +198,37 @@ describe('repair, on a real API server with the real injector', function () {
     await workload('left', 'DaemonSet', 'manual', { updateStrategy: { type: 'OnDelete' } })
     await early('left', bare('alone'), bare('job-1', 'Job', 'job'), bare('still-1', 'Deployment', 'still'), bare('manual-1', 'DaemonSet', 'manual'))
     await policies.put('left', 'tools', REPAIR)
-    expect(await policies.says('left', 'tools', 'RepairReady', 'LeftAlone')).to.match(/pod alone; pod job-1; DaemonSet manual replaces .*; and 1 more/)
+    expect(await policies.says('left', 'tools', 'RepairReady', 'LeftAlone')).to.match(/: DaemonSet manual replaces .*; Deployment still is paused; Job job; and 1 more/)
     expect(restarts('left')).to.deep.equal([])
+  })
+
+  it('follows a ReplicaSet to what it belongs to, and leaves alone by its name what is no Deployment', async () => {
+    await createNamespace(server.client, 'argo')
+    // A Deployment of the same name, as Argo leaves one behind whose template it took over.
+    await server.client.request(apps('argo', 'deployments'), { method: 'POST', body: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' }, spec: { replicas: 0, selector: { matchLabels: { app: 'mcp' } }, template } } })
+    await settle('argo', 'Deployment', 'web')
+    await replicaSet('argo', 'web-5d4f', 'argoproj.io/v1alpha1', 'Rollout', 'web')
+    await early('argo', bare('web-1', 'Deployment', 'web'))
+    await policies.put('argo', 'tools', REPAIR)
+    expect(await policies.says('argo', 'tools', 'RepairReady', 'LeftAlone')).to.include('never restarted: Rollout web (argoproj.io).')
+    expect(restarts('argo')).to.deep.equal([])
+  })
+
+  it('gets to everyone where more owners are stuck than it looks at in one go', async () => {
+    await createNamespace(server.client, 'many')
+    const stuck = Array.from({ length: 22 }, (_, index) => `a-${String(index).padStart(2, '0')}`)
+    for (const name of stuck) {
+      await workload('many', 'DaemonSet', name)
+      await server.client.request(`${apps('many', 'daemonsets', name)}/status`, { ...MERGE, body: { status: { numberAvailable: 0 } } })
+      await early('many', bare(`${name}-1`, 'DaemonSet', name))
+    }
+    await workload('many', 'StatefulSet', 'z')
+    await early('many', bare('z-0', 'StatefulSet', 'z'))
+    await policies.put('many', 'tools', REPAIR)
+    await until(async () => restarts('many').length === 1)
+    expect(restarts('many')).to.deep.equal(['z'])
+    await settle('many', 'StatefulSet', 'z')
+    expect(await policies.says('many', 'tools', 'RepairReady', 'RestartedInVain')).to.match(/^StatefulSet z: /)
   })
 
   it('restarts nothing while a dry run comes out without a recorder', async () => {
@@ -230,6 +272,7 @@ describe('repair, on a real API server with the real injector', function () {
     const role = await server.client.request(rolePath)
     await server.client.request(rolePath, { method: 'PUT', body: { ...role, rules: objectsAt(role, 'rules').filter(rule => !JSON.stringify(rule).includes('deployments')) } })
     await createNamespace(server.client, 'forbidden')
+    await workload('forbidden', 'Deployment', 'web')
     await early('forbidden', bare('web-1', 'Deployment', 'web'))
     await policies.put('forbidden', 'tools', REPAIR)
     expect(await policies.says('forbidden', 'tools', 'RepairReady', 'Forbidden')).to.include('operator.repair.enabled=true')

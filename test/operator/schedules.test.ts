@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { decide } from '../../src/inject/decide.ts'
 import { KubeError } from '../../src/kube/client.ts'
 import type { Cluster } from '../../src/kube/cluster.ts'
-import { numberAt, objectAt, objectsAt, textsAt } from '../../src/policy/json.ts'
+import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
 import { digest, policyOf, settings } from '../support/golden-pods.ts'
 import { createNamespace, kubeAssets, until } from '../support/kube-apiserver.ts'
@@ -59,8 +59,10 @@ describe('a leader that is killed, on a real API server with the real injector',
     const labels = { app: 'web', 'pod-template-hash': '5d4f' }
     await server.client.request(`/apis/apps/v1/namespaces/${namespace}/deployments`, { method: 'POST', body: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' }, spec: { selector: { matchLabels: { app: 'web' } }, template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'server', image: 'example/mcp:1' }] } } } } })
     await server.client.request(`${deployment(namespace)}/status`, { method: 'PATCH', contentType: 'application/merge-patch+json', body: { status: { observedGeneration: 1, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1 } } })
+    const replicaSet = { apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: { name: 'web-5d4f', ownerReferences: [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'web', controller: true }] }, spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [{ name: 'server', image: 'example/mcp:1' }] } } } }
+    const made = await server.client.request(`/apis/apps/v1/namespaces/${namespace}/replicasets`, { method: 'POST', body: replicaSet })
     // There before the policy, so that it has no recorder.
-    await server.client.request(`/api/v1/namespaces/${namespace}/pods`, { method: 'POST', body: pod('web-1', { labels, ownerReferences: [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web-5d4f', uid: 'web', controller: true }] }) })
+    await server.client.request(`/api/v1/namespaces/${namespace}/pods`, { method: 'POST', body: pod('web-1', { labels, ownerReferences: [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web-5d4f', uid: textAt(made['metadata'], 'uid') ?? '', controller: true }] }) })
     await policies.put(namespace, 'tools', { selector: {}, unrecorded: 'Refuse', repair: 'Restart', access: { connect: [{ group: 'developers' }], view: [{ group: 'auditors' }] } })
     const stored = policyOf({ apiVersion: 'steno.dev/v1alpha1', kind: 'SessionPolicy', ...(await policies.get(namespace, 'tools')) })
     const { pod: recorded } = decide({ pod: pod('a'), namespace: { name: namespace, labels: {}, annotations: {} }, policies: [stored], settings: settings(), oldestNodeMinor: 34, digest })

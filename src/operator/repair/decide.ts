@@ -20,12 +20,35 @@ export interface Workload {
   readonly name: string
 }
 
-/** @returns undefined when nothing may be restarted for this pod: it stands alone, or is of a Job, or of something we do not know */
-export function workloadToRestart({ pod }: PodEntry): Workload | undefined {
-  const [kind = '', name = ''] = workloadOf(pod)?.split('/') ?? []
-  const known = (Object.keys(WORKLOADS) as WorkloadKind[]).find(each => each === kind)
-  const { apiVersion } = ownerOf(pod) ?? { apiVersion: undefined }
-  return known === undefined || name === '' || apiVersion !== 'apps/v1' ? undefined : { kind: known, name }
+export interface PodOwner {
+  /** Kind and name, as far as the pod tells. */
+  readonly title: string
+  /** What may be restarted for the pod: undefined, or a ReplicaSet whose own controller has to be asked for. */
+  readonly workload: Workload | { readonly kind: 'ReplicaSet'; readonly name: string; readonly uid: string } | undefined
+}
+
+/** @returns undefined when the pod stands alone */
+export function ownerToRestart({ pod }: PodEntry): PodOwner | undefined {
+  const owner = ownerOf(pod)
+  if (owner === undefined) return undefined
+  const { apiVersion, kind, name, uid } = owner
+  const title = workloadOf(pod)?.replace('/', ' ') ?? `${kind} ${name}`
+  if (apiVersion === 'apps/v1' && kind === 'ReplicaSet') return { title, workload: { kind, name, uid } }
+  const known = workloadKind(apiVersion, kind)
+  return { title, workload: known === undefined ? undefined : { kind: known, name } }
+}
+
+/** What a ReplicaSet belongs to. The hash in its name does not tell: other controllers than that of Deployments make ReplicaSets too. @returns its controller's kind and name, and what may be restarted */
+export function controllerOf(replicaSet: JsonObject): PodOwner {
+  const owner = ownerOf(replicaSet)
+  const name = textAt(replicaSet['metadata'], 'name') ?? ''
+  if (owner === undefined) return { title: `ReplicaSet ${name}`, workload: undefined }
+  const known = workloadKind(owner.apiVersion, owner.kind)
+  return { title: `${owner.kind} ${owner.name}${known === undefined ? ` (${owner.apiVersion.split('/')[0] ?? ''})` : ''}`, workload: known === undefined ? undefined : { kind: known, name: owner.name } }
+}
+
+function workloadKind(apiVersion: string, kind: string): WorkloadKind | undefined {
+  return apiVersion === 'apps/v1' ? (Object.keys(WORKLOADS) as WorkloadKind[]).find(each => each === kind) : undefined
 }
 
 export type Verdict =
