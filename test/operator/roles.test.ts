@@ -434,6 +434,50 @@ describe('roles in IAM, on a real API server', function () {
     await client.close()
   })
 
+  describe('when rolePath of the installation is changed', () => {
+    const move = async (namespace: string, permissions: typeof iam.permissions): Promise<void> => {
+      await operator.stop()
+      iam.permissions = permissions
+      await operate({ rolePath: '/other/' })
+      await policies.put(namespace, 'tools', { selector: {}, onFailure: 'Allow' })
+    }
+    const back = async (namespace: string): Promise<void> => {
+      iam.permissions = undefined
+      await remove(namespace)
+      await until(async () => await isGone(namespace))
+      iam.permissions = [operatorPolicy()]
+      iam.refused.length = 0
+      await operator.stop()
+      await operate()
+    }
+
+    it('makes the role anew there', async () => {
+      await ready('path')
+      await move('path', undefined)
+      await until(async () => iam.roles.get(roleOf('path'))?.path === '/other/')
+      await until(async () => textAt(findCondition(await policies.get('path', 'tools'), 'RoleReady'), 'reason') === 'RoleReady')
+      expect(stringsAt((await policies.get('path', 'tools'))['status'], 'roles')).to.deep.equal([role(roleOf('path')).arn])
+      await back('path')
+    })
+
+    it('says what hangs on the old one when that cannot be deleted', async () => {
+      await ready('hangs')
+      role(roleOf('hangs')).attached.add(SQS)
+      await move('hangs', undefined)
+      expect(await policies.says('hangs', 'tools', 'RoleReady', 'DeleteBlocked')).to.include(roleOf('hangs')).and.to.include(SQS)
+      role(roleOf('hangs')).attached.delete(SQS)
+      await until(async () => iam.roles.get(roleOf('hangs'))?.path === '/other/')
+      await back('hangs')
+    })
+
+    it('says so when the operator has rights to the new place only', async () => {
+      await ready('denied')
+      await move('denied', [operatorPolicy({ RolePath: '/other/' })])
+      expect(await policies.says('denied', 'tools', 'RoleReady', 'RolePathChanged')).to.include(`Role ${role(roleOf('denied')).arn} has another path`).and.to.include('or set rolePath back')
+      await back('denied')
+    })
+  })
+
   it('keeps a policy with roles when the account is not named any more, until its roles are to be let be', async () => {
     await ready('off')
     await operator.stop()

@@ -23,7 +23,7 @@ import { createPolicyWriter } from '../controller.ts'
 import type { Controller, ControllerDeps } from '../controller.ts'
 import { wantedRoles } from './decide.ts'
 import type { WantedRole } from './decide.ts'
-import { blockedCondition, CONDITION, roleCondition } from './report.ts'
+import { blockedCondition, CONDITION, pathDenied, roleCondition } from './report.ts'
 import type { Blocked, RoleResult } from './report.ts'
 import { proveRole, removeRole, settleRole } from './role.ts'
 import type { RoleDeps } from './role.ts'
@@ -117,9 +117,11 @@ export function roleController(deps: ControllerDeps, { settings, plane, random, 
   const act = async (setup: RoleDeps & { readonly aws: AwsInstallation }, boundary: string, entry: PolicyEntry & { readonly policy: SessionPolicy }, memory: Memory, plan: Plan, obsolete: readonly string[], signal: AbortSignal): Promise<Outcome> => {
     const results: RoleResult[] = []
     for (const wanted of plan.roles) results.push(await settle(setup, boundary, entry, memory, wanted, signal))
-    const { blocked, pending } = await removeAll(setup, entry.policy, memory, obsolete, signal)
+    // Ours by its tags, whether it is listed or not, and in the way of the one that should be.
+    const elsewhere = results.flatMap(each => (each.result === 'elsewhere' ? [each.arn] : []))
+    const { blocked, pending } = await removeAll(setup, entry.policy, memory, [...new Set([...obsolete, ...elsewhere])], signal)
     const condition = roleCondition({ results, blocked, tooMany: plan.tooMany, annotated: plan.annotated, boundary })
-    const isSlow = results.some(({ result }) => result === 'propagating') || pending.length > 0
+    const isSlow = results.some(({ result }) => result === 'propagating' || (result === 'elsewhere' && blocked.length === 0)) || pending.length > 0
     const isWell = condition.status === 'True' || condition.reason === 'ServiceAccountHasRole'
     memory.failures = isSlow || isWell ? 0 : memory.failures + 1
     const againMs = isSlow ? times.proveMs * (0.5 + random()) : isWell ? nextCheckMs(times, random()) : retryMs(times, memory.failures + 3, random())
@@ -139,6 +141,7 @@ export function roleController(deps: ControllerDeps, { settings, plane, random, 
     if (typeof before === 'string') return { result: 'propagating', name, detail: before }
     if (before.settled === 'unclear') return { result: 'propagating', name, detail: '' }
     if (before.settled === 'boundary') return { result: 'boundary', name, boundary: before.boundary }
+    if (before.settled === 'elsewhere') return { result: 'elsewhere', name, arn: before.arn }
     if (before.settled !== 'right') return { result: before.settled, name }
     const known = memory.proved.get(arn)
     // Whom it let in before is let in still; of whom it did not, that has to be seen.
@@ -286,7 +289,9 @@ export function roleController(deps: ControllerDeps, { settings, plane, random, 
       const againMs = retryMs(times, error.problem === 'throttled' || error.problem === 'unreachable' ? memory.failures : memory.failures + 3, random())
       // What was well is not called in question by one answer that did not come.
       const isPassing = memory.failures < 3 && memory.condition?.status === 'True' && (error.problem === 'throttled' || error.problem === 'unreachable')
-      outcome = { condition: isPassing && memory.condition !== undefined ? memory.condition : failureCondition(CONDITION, error, 'Roles of the policy'), againMs, roles: [...new Set([...listed, ...wantedArns])] }
+      const left = listed.find(arn => plan.roles.some(wanted => wanted.arn !== arn && arn.endsWith(`/${wanted.name}`)))
+      const failure = error.problem === 'denied' && left !== undefined ? pathDenied(left, error.message) : failureCondition(CONDITION, error, 'Roles of the policy')
+      outcome = { condition: isPassing && memory.condition !== undefined ? memory.condition : failure, againMs, roles: [...new Set([...listed, ...wantedArns])] }
     }
     Object.assign(memory, { condition: outcome.condition, roles: outcome.roles, untilMs: clock.monotonic() + outcome.againMs })
     await sayWith(outcome.condition, outcome.roles, outcome.condition.status === 'True')

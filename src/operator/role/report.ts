@@ -9,6 +9,8 @@ export const CONDITION = 'RoleReady'
 export type RoleResult =
   | { readonly result: 'ready'; readonly name: string; readonly foreign: readonly string[] }
   | { readonly result: 'stranger' | 'other-cluster'; readonly name: string }
+  /** Of another path than the settings say now: it goes, and is made anew. */
+  | { readonly result: 'elsewhere'; readonly name: string; readonly arn: string }
   | { readonly result: 'boundary'; readonly name: string; readonly boundary: string | undefined }
   /** It cannot be taken on yet: as far as one knows, because IAM is slow. */
   | { readonly result: 'propagating'; readonly name: string; readonly detail: string }
@@ -51,6 +53,8 @@ export function roleCondition({ results, blocked, tooMany, annotated, boundary }
   if (useless !== undefined) return say('False', 'RoleNotAssumable', `Role ${useless.name} cannot be taken on: check that the identity provider of the installation is this cluster's issuer, with the audience sts.amazonaws.com. ${useless.detail}`)
   const orphan = first('no-account')
   if (orphan !== undefined) return say('False', 'ServiceAccountMissing', `Role ${orphan.name} could not be tried: ${orphan.detail}`)
+  const old = first('elsewhere')
+  if (old !== undefined && blocked.length === 0) return say('Unknown', 'RolePathChanged', `Role ${old.name} is ${old.arn}, and the installation names another rolePath, which a role cannot change to: it is deleted and made anew there. Recorders that took it on ship again when their pods are restarted.`)
   const new_ = first('propagating')
   if (new_ !== undefined) return say('Unknown', 'RolePropagating', `Role ${new_.name} cannot be taken on yet, which takes up to half a minute after a change. ${new_.detail}`)
   if (foreign !== undefined) return say('False', 'ForeignPolicies', `Role ${foreign.name} has policies that are not Steno's: ${some(foreign.foreign)}. They are left alone; take them off.`)
@@ -59,6 +63,11 @@ export function roleCondition({ results, blocked, tooMany, annotated, boundary }
   if (annotated.length > 0) return say('False', 'ServiceAccountHasRole', `EKS gives containers a role of their own, past the recorder, by the annotation eks.amazonaws.com/role-arn on the service accounts ${some(annotated)}: remove it.`)
   if (results.length === 0) return say('True', 'NoRoles', 'The policy needs no role: it selects no pod that runs, or its recordings need none.')
   return say('True', 'RoleReady', `Roles are as they should be, and were taken on: ${some(results.map(({ name }) => name))}.`)
+}
+
+/** Of another path than the settings say now, for which the operator's own rights do not hold any more. @param detail of the refusal */
+export function pathDenied(arn: string, detail: string): Condition {
+  return { type: CONDITION, status: 'False', reason: 'RolePathChanged', message: `Role ${arn} has another path than the rolePath that the installation names now, and the operator may not exchange it. Let its own role read and delete roles of the old path too until they are gone, or set rolePath back. ${detail}` }
 }
 
 /** A role that should go. */

@@ -33,6 +33,8 @@ export type Settled =
     }
   | { readonly settled: Exclude<Owner, 'ours'> }
   | { readonly settled: 'boundary'; readonly boundary: string | undefined }
+  /** It is ours and has another path, as an earlier setting said; a path is for ever. */
+  | { readonly settled: 'elsewhere'; readonly arn: string }
   /** IAM says at once that it is there and that it is not. */
   | { readonly settled: 'unclear' }
 
@@ -56,6 +58,7 @@ export async function settleRole({ plane: { iam }, aws, digest }: RoleDeps, poli
   }
   const owner = ownerOf(role.tags, aws, policy)
   if (owner !== 'ours') return { settled: owner }
+  if (role.arn !== wanted.arn) return { settled: 'elsewhere', arn: role.arn }
   const found: FoundRole = isNew ? { ...role, inlineNames: [], inline: undefined, attached: [] } : await contentOf(iam, wanted.name, role, signal)
   const drift = driftOf(wanted, found, boundary, digest)
   if (drift.boundaryDiffers) return { settled: 'boundary', boundary: found.boundary }
