@@ -201,6 +201,17 @@ describe('firehose sink, when the service fails', () => {
     expect(Buffer.concat([...aws.bucket.keys.values()].flatMap(versions => versions.map(({ bytes }) => bytes))).toString().split(';').length - 1).to.equal(10)
   })
 
+  it('gives a proxy that takes no large request smaller ones, down to one segment, and refuses only the one that is too large by itself', async () => {
+    const page = '<html><center><h1>413 Request Entity Too Large</h1></center></html>'
+    const bytesOf = (records: readonly Uint8Array[]): number => records.reduce((sum, { length }) => sum + length, 0)
+    aws.fault = ({ records }) => (bytesOf(records) > 10_000 ? { type: 'odd', status: 413, body: page, headers: { 'Content-Type': 'text/html' } } : undefined)
+    const segments = [...Array.from({ length: 12 }, (_, at) => segment(at, Buffer.alloc(4000))), segment(12, Buffer.alloc(10_001)), segment(13)]
+    expect(codes(await sink.put(segments, signal))).to.deep.equal([...Array.from({ length: 12 }, () => 'accepted'), 'sink.refused', 'accepted'])
+    // Any other page says nothing about the segments.
+    aws.fault = () => ({ type: 'odd', status: 400, body: page.replaceAll('413', '400'), headers: { 'Content-Type': 'text/html' } })
+    expect(codes(await sink.put([segment(0), segment(1)], signal))).to.deep.equal(['sink.io', 'sink.io'])
+  })
+
   it('never sends a segment that is larger than a record may be, and sends what is beside it', async () => {
     expect(codes(await sink.put([segment(0), segment(1, Buffer.alloc(1_024_001)), segment(2)], signal))).to.deep.equal(['accepted', 'sink.refused', 'accepted'])
     expect(aws.calls.map(({ records }) => records.length)).to.deep.equal([2])
