@@ -14,14 +14,13 @@ const MAX_DRIFT_MS = 5
 
 /**
  * RFC 3339 with microseconds, UTC. The fraction comes from the monotonic clock, so that close events differ;
- * a stepped wall clock is followed at once.
+ * a stepped wall clock is followed at once. Takes the monotonic time of now, where it is known.
  */
-export function createTimestamps(clock: Clock): () => string {
+export function createTimestamps(clock: Clock): (monotonicMs?: number) => string {
   let offsetMs = clock.now() - clock.monotonic()
   let secondMs = Number.NaN
   let secondText = ''
-  return () => {
-    const monotonic = clock.monotonic()
+  return (monotonic = clock.monotonic()) => {
     const wall = clock.now()
     if (Math.abs(wall - (offsetMs + monotonic)) > MAX_DRIFT_MS) offsetMs = wall - monotonic
     const micros = Math.floor((offsetMs + monotonic) * 1000)

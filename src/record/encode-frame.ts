@@ -5,11 +5,14 @@
 
 import type { FrameContent, FrameHead } from './frame.ts'
 
+/** As `FrameHead`, made without looking what is there. */
+type Head = Omit<FrameHead, 'session' | 'exchange'> & { readonly session?: string | undefined; readonly exchange?: number | undefined }
+
 /**
  * @param head writer, session and salt must be plain ASCII without quotes or backslashes (they are ours)
  * @returns the line without newline
  */
-export function encodeFrame(head: FrameHead, content: FrameContent): string {
+export function encodeFrame(head: Head, content: FrameContent): string {
   let line = `{"writer":"${head.writer}","seq":${head.seq},"time":"${head.time}","elapsedUs":${head.elapsedUs},"kind":"${content.kind}","salt":"${head.salt}"`
   if (head.session !== undefined) line += `,"session":"${head.session}"`
   if (head.exchange !== undefined) line += `,"exchange":${head.exchange}`

@@ -3,7 +3,7 @@
  * What could not be taken is counted, and declared by a `gap` as soon as the spool takes lines again.
  */
 
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { StenoError } from '../errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { createTimestamps } from '../platform/clock.ts'
@@ -51,7 +51,7 @@ export function createJournal(deps: JournalDeps): Journal {
   let seq = 0
   const missed = new Map<OnFailure, { count: number; bytes: number; fromTime: string; toTime: string }>()
 
-  const elapsedUs = (): number => Math.floor((clock.monotonic() - startedMs) * 1000)
+  const elapsedUs = (nowMs = clock.monotonic()): number => Math.floor((nowMs - startedMs) * 1000)
 
   /** What was missed comes before what is taken next, so that the recording says it as soon as it can. */
   const append: Journal['append'] = (content, at) => {
@@ -59,15 +59,8 @@ export function createJournal(deps: JournalDeps): Journal {
     return write(content, at)
   }
   const write: Journal['append'] = (content, at) => {
-    const head = {
-      writer: spool.writer,
-      seq,
-      time: timestamp(),
-      elapsedUs: elapsedUs(),
-      salt: salts(),
-      ...(at?.session === undefined ? {} : { session: at.session }),
-      ...(at?.exchange === undefined ? {} : { exchange: at.exchange }),
-    }
+    const nowMs = clock.monotonic()
+    const head = { writer: spool.writer, seq, time: timestamp(nowMs), elapsedUs: elapsedUs(nowMs), salt: salts(), session: at?.session, exchange: at?.exchange }
     if (!spool.append(encodeFrame(head, content))) return undefined
     deps.onFrame(content.kind)
     if (content.kind === 'gap') deps.onGap(content.reason)
@@ -80,7 +73,7 @@ export function createJournal(deps: JournalDeps): Journal {
 
   return {
     append,
-    elapsedUs,
+    elapsedUs: () => elapsedUs(),
     commit: done => spool.commit(done),
     whenRoom: then => spool.whenRoom(then),
     missed: (bytes, onFailure = deps.onFailure()) => {
@@ -97,14 +90,14 @@ export function createJournal(deps: JournalDeps): Journal {
 
 /** 8 random bytes in hex at a time, from a pool: one system call for 512 frames. */
 function createSalts(): () => string {
-  const pool = Buffer.allocUnsafe(4096)
-  let at = pool.length
+  let pool = ''
+  let at = 0
   return () => {
     if (at === pool.length) {
-      randomFillSync(pool)
+      pool = randomBytes(4096).toString('hex')
       at = 0
     }
-    at += 8
-    return pool.toString('hex', at - 8, at)
+    at += 16
+    return pool.slice(at - 16, at)
   }
 }

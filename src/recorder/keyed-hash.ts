@@ -4,27 +4,15 @@ import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { StenoError } from '../errors.ts'
 import type { KeyedHash } from '../record/redact.ts'
+import { remembered } from './remembered.ts'
 
 const MIN_KEY_BYTES = 16
 const MAX_KEY_BYTES = 64 * 1024
 
-/** The same few session ids and tokens come with every call; what was hashed lately is remembered. */
-const REMEMBERED = 1024
-const MAX_REMEMBERED_CHARS = 4096
-
 /** 32 hex digits of HMAC-SHA-256. */
 export function createKeyedHash(key: Uint8Array): KeyedHash {
   const secret = createSecretKey(key)
-  const remembered = new Map<string, string>()
-  return value => {
-    const known = remembered.get(value)
-    if (known !== undefined) return known
-    const hashed = createHmac('sha256', secret).update(value).digest('hex').slice(0, 32)
-    if (value.length > MAX_REMEMBERED_CHARS) return hashed
-    if (remembered.size >= REMEMBERED) remembered.clear()
-    remembered.set(value, hashed)
-    return hashed
-  }
+  return remembered(value => createHmac('sha256', secret).update(value).digest('hex').slice(0, 32))
 }
 
 /** @param keyFile file with at least 16 random bytes, equal on all replicas; undefined makes a key that is never stored */

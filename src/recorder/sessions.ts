@@ -9,6 +9,7 @@ import type { ClientInfo, FrameOf, Identity } from '../record/frame.ts'
 import { IDLE_GAP_MS, sessionId } from '../record/session.ts'
 import type { SessionKey } from '../record/session.ts'
 import type { Journal } from './journal.ts'
+import { remembered } from './remembered.ts'
 
 export interface LiveSession {
   readonly id: string
@@ -47,10 +48,9 @@ export interface SessionDeps {
   readonly maxLive: number
 }
 
-const sha256Hex = (text: string): string => hash('sha256', text, 'hex')
-
 export function createSessionTable(deps: SessionDeps): SessionTable {
   const { journal, clock } = deps
+  const sha256Hex = remembered(text => hash('sha256', text, 'hex'))
   const live = new Map<string, LiveSession>()
   /** Those without an exchange in flight, the longest quiet first. */
   const quiet = new Map<string, LiveSession>()
