@@ -12,8 +12,8 @@ import { jsonTap, opaqueTap, sseTap } from './answer-taps.ts'
 import type { EventCounts, Tap, TapOptions } from './answer-taps.ts'
 import { isKnownEncoding } from './decoder.ts'
 import { endToEnd, headerValue } from './headers.ts'
-import { createPlainFeed } from './plain-feed.ts'
-import { createReleaseQueue } from './release-queue.ts'
+import { PlainFeed } from './plain-feed.ts'
+import { ReleaseQueue } from './release-queue.ts'
 
 export interface AnswerOptions extends TapOptions {
   readonly res: ServerResponse
@@ -23,11 +23,9 @@ export interface AnswerOptions extends TapOptions {
   readonly raw: readonly string[]
   /** Runs a function once all that was recorded so far is durable; never, when the exchange has ended otherwise. */
   readonly whenDurable: (then: () => void) => void
-  /** Microseconds, monotonic. */
-  readonly elapsedUs: () => number
-  readonly pause: () => void
-  readonly resume: () => void
-  /** The upstream is paused while more than this waits for the log. Must be above `inspectBytes`. */
+  /** Whoever sends the bytes. */
+  readonly sender: { pause(): void; resume(): void }
+  /** The sender is paused while more than this waits for the log. Must be above `inspectBytes`. */
   readonly maxWaitingBytes: number
   /** Something is released, so many seconds after it was recorded. */
   readonly onReleased: (seconds: number) => void
@@ -37,140 +35,163 @@ export interface AnswerOptions extends TapOptions {
   readonly onOver: () => void
 }
 
-export interface Answer {
-  start(): void
-  data(chunk: Buffer): void
-  finish(trailers: readonly string[]): void
-  /** The upstream died in the middle: what came is recorded and released, then the client sees the cut. */
-  cut(): void
-  /** The client has gone: record what is held, release nothing. */
-  abandon(): void
-  readonly bytes: number
-  /** Undefined when this is no stream of events. */
-  readonly events: number | undefined
-  readonly comments: number
+// A class, as one is made for each call: its functions are made once.
+export class Answer {
   /** The bytes on the wire are plain text, so that an event of our own can follow. */
   readonly cleartext: boolean
-}
-
-export function createAnswer(options: AnswerOptions): Answer {
-  const { res, context, whenDurable } = options
-  const encoding = headerValue(options.raw, 'content-encoding')
-  const cleartext = encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity'
-  const isStream = /^text\/event-stream\b/i.test(context.contentType ?? '')
-  const counts: EventCounts = { events: 0, comments: 0 }
-  const tap = (): Tap => {
-    if (!cleartext && !isKnownEncoding(encoding)) return opaqueTap(context)
-    if (isStream) return sseTap(options, counts)
-    return /^application\/(?:[\w.+-]+\+)?json\b/i.test(context.contentType ?? '') ? jsonTap(options) : opaqueTap(context)
-  }
-  const { whenRoom } = context.journal
-  const feed = createPlainFeed({ encoding, tap: tap(), opaque: () => opaqueTap(context), whenRoom })
-  let bytes = 0
-  let paused = false
-  let completing = false
+  /** So far. */
+  bytes = 0
+  readonly #options: AnswerOptions
+  readonly #isStream: boolean
+  readonly #counts: EventCounts = { events: 0, comments: 0 }
+  readonly #feed: PlainFeed
+  readonly #queue: ReleaseQueue
+  #paused = false
+  #completing = false
   /** Something will be released soon, and the head goes with it: one send instead of two. */
-  let releasing = false
+  #releasing = false
 
-  const sendHead = (): void => {
-    if (res.headersSent || res.destroyed) return
-    res.writeHead(options.status, options.statusText, endToEnd(options.raw, { trailers: true }))
+  constructor(options: AnswerOptions) {
+    const { res, context } = options
+    const encoding = headerValue(options.raw, 'content-encoding')
+    this.#options = options
+    this.cleartext = encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity'
+    this.#isStream = /^text\/event-stream\b/i.test(context.contentType ?? '')
+    this.#queue = new ReleaseQueue(chunk => this.#release(chunk), this.cleartext)
+    this.#feed = new PlainFeed({
+      encoding,
+      tap: this.cleartext || isKnownEncoding(encoding) ? this.#tap() : opaqueTap(context),
+      opaque: () => opaqueTap(context),
+      whenRoom: context.journal.whenRoom,
+      taken: chunk => this.#taken(chunk),
+    })
+    res.on('drain', () => this.#goOn())
   }
-  const queue = createReleaseQueue(chunk => {
-    sendHead()
-    if (!res.destroyed && !res.write(chunk)) hold()
-  }, cleartext)
-  const hold = (): void => {
-    if (paused) return
-    paused = true
-    options.pause()
-  }
-  const goOn = (): void => {
-    if (!paused || res.writableNeedDrain || queue.waitingBytes > options.maxWaitingBytes || feed.waiting > 0) return
-    paused = false
-    options.resume()
-  }
-  res.on('drain', goOn)
 
-  const whenReleasable = (then: () => void): void => {
-    const since = options.elapsedUs()
-    whenDurable(() => {
-      options.onReleased((options.elapsedUs() - since) / 1e6)
-      then()
+  /** Undefined when this is no stream of events. */
+  get events(): number | undefined {
+    return this.#isStream ? this.#counts.events : undefined
+  }
+
+  get comments(): number {
+    return this.#counts.comments
+  }
+
+  start(): void {
+    const { res, requestMethod } = this.#options
+    if (!this.#isStream || requestMethod === 'HEAD') return
+    // What came in the same read as the head has been taken by then.
+    setImmediate(() => {
+      if (this.#releasing || this.#completing || res.headersSent) return
+      this.#sendHead()
+      res.flushHeaders()
     })
   }
-  const releaseRecorded = (): void => {
-    const upTo = feed.recorded
-    releasing = true
-    whenReleasable(() => {
-      releasing = false
-      queue.recordedTo(upTo)
-      goOn()
+
+  data(chunk: Buffer): void {
+    this.bytes += chunk.length
+    this.#feed.push(chunk)
+    if (this.#feed.waiting > 0 || (this.#queue.waitingBytes > this.#options.maxWaitingBytes && this.#feed.recorded > 0)) this.#hold()
+  }
+
+  finish(trailers: readonly string[]): void {
+    const { res, status } = this.#options
+    this.#complete(status >= 400 ? 'error' : 'ok', () => {
+      if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers))
+      res.end()
     })
   }
+
+  /** The upstream died in the middle: what came is recorded and released, then the client sees the cut. */
+  cut(): void {
+    const { res } = this.#options
+    this.#complete('cut', () => {
+      res.flushHeaders()
+      // Not res.end(): the client must see what it would have seen, an answer that breaks off. A pipelined one has no socket yet and breaks off when its turn comes.
+      if (res.socket === null) res.destroy()
+      else res.socket.destroySoon()
+    })
+  }
+
+  /** The client has gone: record what is held, release nothing. */
+  abandon(): void {
+    this.#completing = true
+    this.#feed.end(true)
+  }
+
+  #tap(): Tap {
+    const { context } = this.#options
+    if (this.#isStream) return sseTap(this.#options, this.#counts)
+    return /^application\/(?:[\w.+-]+\+)?json\b/i.test(context.contentType ?? '') ? jsonTap(this.#options) : opaqueTap(context)
+  }
+
+  /** The tap has all that a chunk carries. */
+  #taken(chunk: Buffer): void {
+    this.#queue.push(chunk, this.#feed.plainBytes)
+    if (this.#feed.recorded > 0) this.#releaseRecorded()
+    else this.#goOn()
+  }
+
+  #releaseRecorded(): void {
+    const upTo = this.#feed.recorded
+    this.#releasing = true
+    this.#whenReleasable(() => {
+      this.#releasing = false
+      this.#queue.recordedTo(upTo)
+      this.#goOn()
+    })
+  }
+
   /** Once all has been taken: the last frames, then the last bytes, then `last`. */
-  const complete = (outcome: Outcome, last: () => void): void => {
-    if (completing) return
-    completing = true
+  #complete(outcome: Outcome, last: () => void): void {
+    if (this.#completing) return
+    this.#completing = true
+    const { recordEnd, onOver, context } = this.#options
     const end = (): void => {
-      feed.end(outcome === 'cut')
-      options.recordEnd(outcome)
-      whenReleasable(() => {
-        options.onOver()
-        queue.recordedTo(Infinity)
-        sendHead()
+      this.#feed.end(outcome === 'cut')
+      recordEnd(outcome)
+      this.#whenReleasable(() => {
+        onOver()
+        this.#queue.recordedTo(Infinity)
+        this.#sendHead()
         last()
       })
     }
-    feed.whenTaken(() => whenRoom(end))
+    this.#feed.whenTaken(() => context.journal.whenRoom(end))
   }
-  return {
-    start: () => {
-      if (!isStream || options.requestMethod === 'HEAD') return
-      // What came in the same read as the head has been taken by then.
-      setImmediate(() => {
-        if (releasing || completing || res.headersSent) return
-        sendHead()
-        res.flushHeaders()
-      })
-    },
-    data: chunk => {
-      bytes += chunk.length
-      feed.push(chunk, () => {
-        queue.push(chunk, feed.plainBytes)
-        if (feed.recorded > 0) releaseRecorded()
-        else goOn()
-      })
-      if (feed.waiting > 0 || (queue.waitingBytes > options.maxWaitingBytes && feed.recorded > 0)) hold()
-    },
-    finish: trailers => {
-      complete(options.status >= 400 ? 'error' : 'ok', () => {
-        if (trailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(trailers))
-        res.end()
-      })
-    },
-    cut: () => {
-      complete('cut', () => {
-        res.flushHeaders()
-        // Not res.end(): the client must see what it would have seen, an answer that breaks off. A pipelined one has no socket yet and breaks off when its turn comes.
-        if (res.socket === null) res.destroy()
-        else res.socket.destroySoon()
-      })
-    },
-    abandon: () => {
-      completing = true
-      feed.end(true)
-    },
-    get bytes() {
-      return bytes
-    },
-    get events() {
-      return isStream ? counts.events : undefined
-    },
-    get comments() {
-      return counts.comments
-    },
-    cleartext,
+
+  #whenReleasable(then: () => void): void {
+    const { whenDurable, onReleased, context } = this.#options
+    const since = context.journal.elapsedUs()
+    whenDurable(() => {
+      onReleased((context.journal.elapsedUs() - since) / 1e6)
+      then()
+    })
+  }
+
+  #sendHead(): void {
+    const { res, status, statusText, raw } = this.#options
+    if (res.headersSent || res.destroyed) return
+    res.writeHead(status, statusText, endToEnd(raw, { trailers: true }))
+  }
+
+  #release(chunk: Buffer): void {
+    const { res } = this.#options
+    this.#sendHead()
+    if (!res.destroyed && !res.write(chunk)) this.#hold()
+  }
+
+  #hold(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#options.sender.pause()
+  }
+
+  #goOn(): void {
+    const { res, maxWaitingBytes, sender } = this.#options
+    if (!this.#paused || res.writableNeedDrain || this.#queue.waitingBytes > maxWaitingBytes || this.#feed.waiting > 0) return
+    this.#paused = false
+    sender.resume()
   }
 }
 

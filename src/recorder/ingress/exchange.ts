@@ -11,8 +11,7 @@ import type { Dispatcher } from 'undici'
 import type { Outcome } from '../../record/frame.ts'
 import type { Message, Scan } from '../../record/jsonrpc.ts'
 import { recordableHeaders } from '../../record/redact.ts'
-import { createAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { Answer } from './answer.ts'
 import { createStreamedBody, recordWhole, scanBody } from './body-frames.ts'
 import { inflateWhole } from './decoder.ts'
 import { ExchangeRecord } from './exchange-record.ts'
@@ -183,7 +182,7 @@ export class Exchange {
     this.#noteHead(status, raw)
     const named = headerValue(raw, 'mcp-session-id')
     if (named !== undefined) this.#record.enter(named)
-    this.#answer = createAnswer({
+    this.#answer = new Answer({
       res: this.#res,
       requestMethod: this.#method,
       status,
@@ -191,9 +190,7 @@ export class Exchange {
       raw,
       context: this.#record.bodies('server', headerValue(raw, 'content-type')),
       whenDurable: then => this.#whenDurable(then),
-      elapsedUs: this.#deps.journal.elapsedUs,
-      pause: () => controller.pause(),
-      resume: () => controller.resume(),
+      sender: controller,
       maxWaitingBytes: MAX_WAITING_BYTES,
       inspectBytes: INSPECT_BYTES,
       onScanned: scan => this.#readAnswers(scan),

@@ -95,10 +95,11 @@ export function createIngress(options: IngressOptions): Ingress {
     answering.set(socket, owed)
     // Node reads nothing that stands right behind an offer: whoever pipelined more must not wait for it.
     if (owed > 1 && req.headers.upgrade !== undefined) res.shouldKeepAlive = false
-    res.once('close', () => {
+    res.on('close', () => {
       const left = (answering.get(socket) ?? 1) - 1
       if (left > 0) answering.set(socket, left)
       else answering.delete(socket)
+      leave(res)
     })
     // RFC 9112, 3.2: exactly one. Which of two the upstream takes for the target must not be left to chance.
     const hosts = hostCount(req.rawHeaders)
@@ -109,7 +110,6 @@ export function createIngress(options: IngressOptions): Ingress {
       return
     }
     run(req, res)
-    res.once('close', () => leave(res))
   }
   server.on('request', onRequest)
   // Any other expectation: Node would answer 417 by itself.

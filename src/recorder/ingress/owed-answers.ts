@@ -9,19 +9,18 @@ import type { Message } from '../../record/jsonrpc.ts'
 const MAX_REQUESTS = 10_000
 
 export class OwedAnswers {
-  /** By JSON text of the id, so that 1 and "1" differ. */
-  readonly #open = new Map<string, Message>()
+  readonly #open = new Map<number | string, Message>()
   /** Oldest first. */
   readonly #unreleased: Message[] = []
   #released = 0
 
   asked(request: Message): void {
-    if (this.#open.size < MAX_REQUESTS) this.#open.set(JSON.stringify(request.rpcId), request)
+    if (this.#open.size < MAX_REQUESTS) this.#open.set(keyOf(request), request)
   }
 
   /** An answer came. @returns the request that it answers, undefined when there is none */
   answered(response: Message): Message | undefined {
-    const id = JSON.stringify(response.rpcId)
+    const id = keyOf(response)
     const request = this.#open.get(id)
     if (request === undefined) return undefined
     this.#open.delete(id)
@@ -50,4 +49,9 @@ export class OwedAnswers {
     for (const request of this.#open.values()) if (request.method !== 'subscriptions/listen') return false
     return true
   }
+}
+
+/** Number, or JSON text, of an id: so 1 and "1" differ. */
+function keyOf({ rpcId }: Message): number | string {
+  return typeof rpcId === 'number' ? rpcId : JSON.stringify(rpcId)
 }

@@ -5,26 +5,12 @@
 
 import type { Tap } from './answer-taps.ts'
 import { createDecoder } from './decoder.ts'
+import type { Decoder } from './decoder.ts'
 
 /** Inflated to compressed: JSON seldom passes 20, zeros reach 1,000. */
 const MAX_RATIO = 200
 /** Compressed bytes at a time. */
 const MAX_INFLATE_BYTES = 4 * 1024
-
-export interface PlainFeed {
-  /** `taken` is called once the tap has all that the chunk carries: at once, unless it has to wait for room or to be inflated. */
-  push(chunk: Buffer, taken: () => void): void
-  /** Calls back once every chunk has been taken: at once, when none waits. To be called last. */
-  whenTaken(then: () => void): void
-  /** @param cut the body broke off */
-  end(cut: boolean): void
-  /** Chunks that wait to be inflated. */
-  readonly waiting: number
-  /** Plain bytes so far. */
-  readonly plainBytes: number
-  /** Of them, those that are in frames. */
-  readonly recorded: number
-}
 
 export interface PlainFeedOptions {
   readonly encoding: string | undefined
@@ -33,89 +19,112 @@ export interface PlainFeedOptions {
   readonly opaque: () => Tap
   /** As `Spool.whenRoom`. */
   readonly whenRoom: (then: () => void) => void
+  /** The tap has all that a chunk carries. */
+  readonly taken: (chunk: Buffer) => void
 }
 
-export function createPlainFeed({ encoding, tap: first, opaque, whenRoom }: PlainFeedOptions): PlainFeed {
-  let decoder = createDecoder(encoding, MAX_RATIO)
-  let tap = first
+export class PlainFeed {
+  readonly #options: PlainFeedOptions
+  #decoder: Decoder | undefined
+  #tap: Tap
   /** Where the bytes of the tap begin. */
-  let tapFrom = 0
-  let plainBytes = 0
+  #tapFrom = 0
+  #plainBytes = 0
   /** A chunk waits for room, or is being inflated. */
-  let busy = false
-  let ended = false
-  let onTaken: (() => void) | undefined
-  const waiting: { readonly chunk: Buffer; readonly taken: () => void }[] = []
+  #busy = false
+  #ended = false
+  #onTaken: (() => void) | undefined
+  readonly #waiting: Buffer[] = []
 
-  const take = (plain: Buffer): void => {
-    if (ended) return
-    tap.push(plain)
-    plainBytes += plain.length
+  constructor(options: PlainFeedOptions) {
+    this.#options = options
+    this.#decoder = createDecoder(options.encoding, MAX_RATIO)
+    this.#tap = options.tap
   }
-  const giveUp = (chunk: Buffer): void => {
-    decoder?.close()
-    decoder = undefined
-    tap.end(true)
-    tap = opaque()
-    tapFrom = plainBytes
-    take(chunk)
+
+  /** Chunks that wait to be inflated. */
+  get waiting(): number {
+    return this.#waiting.length
   }
-  /** Takes all of a chunk, then calls back. */
-  const takeChunk = (chunk: Buffer, taken: () => void): void => {
-    whenRoom(() => {
-      if (ended) return
-      if (decoder === undefined) {
-        take(chunk)
-        taken()
-        return
-      }
-      // Piece by piece: a few KiB may become a thousand times as much, and each asks for room.
-      const piece = chunk.subarray(0, MAX_INFLATE_BYTES)
-      decoder.push(piece, take, error => {
-        if (ended) return
-        if (error !== undefined) giveUp(piece)
-        if (piece.length < chunk.length) takeChunk(chunk.subarray(piece.length), taken)
-        else taken()
-      })
-    })
+
+  /** Plain bytes so far. */
+  get plainBytes(): number {
+    return this.#plainBytes
   }
-  const pump = (): void => {
-    if (busy || ended) return
-    const next = waiting.shift()
+
+  /** Of them, those that are in frames. */
+  get recorded(): number {
+    return this.#tapFrom + this.#tap.recorded
+  }
+
+  /** `taken` is called once the tap has the chunk: at once, unless it has to wait for room or to be inflated. */
+  push(chunk: Buffer): void {
+    this.#waiting.push(chunk)
+    this.#pump()
+  }
+
+  /** Calls back once every chunk has been taken: at once, when none waits. To be called last. */
+  whenTaken(then: () => void): void {
+    if (this.#busy || this.#waiting.length > 0) this.#onTaken = then
+    else then()
+  }
+
+  /** @param cut the body broke off */
+  end(cut: boolean): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#decoder?.close()
+    this.#tap.end(cut)
+  }
+
+  #pump(): void {
+    if (this.#busy || this.#ended) return
+    const next = this.#waiting.shift()
     if (next === undefined) {
-      onTaken?.()
+      this.#onTaken?.()
       return
     }
-    busy = true
-    takeChunk(next.chunk, () => {
-      busy = false
-      next.taken()
-      pump()
+    this.#busy = true
+    this.#options.whenRoom(() => this.#takeChunk(next, 0))
+  }
+
+  /** Takes what of a chunk begins at `from`. Piece by piece: a few KiB may become a thousand times as much, and each asks for room. */
+  #takeChunk(chunk: Buffer, from: number): void {
+    if (this.#ended) return
+    if (this.#decoder === undefined) {
+      this.#take(from === 0 ? chunk : chunk.subarray(from))
+      this.#tookChunk(chunk)
+      return
+    }
+    const piece = chunk.subarray(from, from + MAX_INFLATE_BYTES)
+    this.#decoder.push(piece, plain => this.#take(plain), error => {
+      if (this.#ended) return
+      if (error !== undefined) this.#giveUp(piece)
+      const next = from + piece.length
+      if (next < chunk.length) this.#options.whenRoom(() => this.#takeChunk(chunk, next))
+      else this.#tookChunk(chunk)
     })
   }
-  return {
-    push: (chunk, taken) => {
-      waiting.push({ chunk, taken })
-      pump()
-    },
-    whenTaken: then => {
-      if (busy || waiting.length > 0) onTaken = then
-      else then()
-    },
-    end: cut => {
-      if (ended) return
-      ended = true
-      decoder?.close()
-      tap.end(cut)
-    },
-    get waiting() {
-      return waiting.length
-    },
-    get plainBytes() {
-      return plainBytes
-    },
-    get recorded() {
-      return tapFrom + tap.recorded
-    },
+
+  #tookChunk(chunk: Buffer): void {
+    this.#busy = false
+    this.#options.taken(chunk)
+    this.#pump()
+  }
+
+  #take(plain: Buffer): void {
+    if (this.#ended) return
+    this.#tap.push(plain)
+    this.#plainBytes += plain.length
+  }
+
+  /** From here on the bytes are recorded as they pass. */
+  #giveUp(piece: Buffer): void {
+    this.#decoder?.close()
+    this.#decoder = undefined
+    this.#tap.end(true)
+    this.#tap = this.#options.opaque()
+    this.#tapFrom = this.#plainBytes
+    this.#take(piece)
   }
 }

@@ -3,41 +3,43 @@
  * a chunk is cut only where its beginning is recorded and its end is not.
  */
 
-export interface ReleaseQueue {
-  /** @param end offset in the recorded (decoded) body at which all that this chunk carries has been recorded */
-  push(chunk: Buffer, end: number): void
-  /** Hands out all that is recorded up to `offset`. */
-  recordedTo(offset: number): void
-  readonly waitingBytes: number
-}
+export class ReleaseQueue {
+  readonly #release: (chunk: Buffer) => void
+  readonly #cuttable: boolean
+  readonly #waiting: { chunk: Buffer; end: number }[] = []
+  #waitingBytes = 0
 
-/** @param cuttable false for compressed bodies, whose offsets are not those of the chunks */
-export function createReleaseQueue(release: (chunk: Buffer) => void, cuttable: boolean): ReleaseQueue {
-  const waiting: { chunk: Buffer; end: number }[] = []
-  let waitingBytes = 0
-  return {
-    push: (chunk, end) => {
-      waiting.push({ chunk, end })
-      waitingBytes += chunk.length
-    },
-    recordedTo: offset => {
-      for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
-        if (first.end <= offset) {
-          waiting.shift()
-          waitingBytes -= first.chunk.length
-          release(first.chunk)
-          continue
-        }
-        const begun = first.chunk.length - (first.end - offset)
-        if (!cuttable || begun <= 0) return
-        release(first.chunk.subarray(0, begun))
-        first.chunk = first.chunk.subarray(begun)
-        waitingBytes -= begun
-        return
+  /** @param cuttable false for compressed bodies, whose offsets are not those of the chunks */
+  constructor(release: (chunk: Buffer) => void, cuttable: boolean) {
+    this.#release = release
+    this.#cuttable = cuttable
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  /** @param end offset in the recorded (decoded) body at which all that this chunk carries has been recorded */
+  push(chunk: Buffer, end: number): void {
+    this.#waiting.push({ chunk, end })
+    this.#waitingBytes += chunk.length
+  }
+
+  /** Hands out all that is recorded up to `offset`. */
+  recordedTo(offset: number): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (first.end <= offset) {
+        this.#waiting.shift()
+        this.#waitingBytes -= first.chunk.length
+        this.#release(first.chunk)
+        continue
       }
-    },
-    get waitingBytes() {
-      return waitingBytes
-    },
+      const begun = first.chunk.length - (first.end - offset)
+      if (!this.#cuttable || begun <= 0) return
+      this.#release(first.chunk.subarray(0, begun))
+      first.chunk = first.chunk.subarray(begun)
+      this.#waitingBytes -= begun
+      return
+    }
   }
 }
