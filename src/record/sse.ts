@@ -38,6 +38,8 @@ const SPACE = 0x20
 const COLON = 0x3a
 const BOM = [0xef, 0xbb, 0xbf]
 const EMPTY = new Uint8Array(0)
+// Not streaming, so it keeps nothing from one call to the next.
+const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true })
 const JOIN = new Uint8Array([LF])
 /** Longest field name that means something is `event`, `retry`. */
 const MAX_FIELD_NAME = 5
@@ -240,7 +242,7 @@ class Tap implements SseTap {
 
   private text(): string {
     if (this.value.length === 0) return ''
-    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(new Uint8Array(this.value))
+    const text = LENIENT.decode(new Uint8Array(this.value))
     return this.valueCut ? `${text}…` : text
   }
 
