@@ -5,8 +5,6 @@ import type { Capture } from '../policy/session-policy.ts'
 
 export const RECORDER = 'steno-recorder'
 export const REDIRECT = 'steno-redirect'
-/** Every volume of ours begins so. */
-export const VOLUME_PREFIX = 'steno-'
 export const VOLUMES = { spool: 'steno-spool', noApiToken: 'steno-no-api-token', policy: 'steno-policy', key: 'steno-key', awsToken: 'steno-aws-token', archive: 'steno-archive' } as const
 
 /** `"true"` on a pod that has its recorder. */

@@ -42,7 +42,3 @@ export function sentence(reason: Reason, detail?: string): string {
 export function isToldOf(reason: Reason): boolean {
   return !SILENT.has(reason)
 }
-
-export function isSkip(reason: Reason): reason is SkipReason {
-  return Object.hasOwn(SKIP_REASONS, reason)
-}
