@@ -4,20 +4,20 @@
  *     node test/cluster/figures.ts
  */
 
-import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
+import { objectAt, objectsAt } from '../../src/policy/json.ts'
 import type { JsonObject } from '../../src/policy/json.ts'
-import { apply, get, INSTALLATION, install, isReady, kubectl, nameOf, namespace, pods, policy, server, until } from './cluster.ts'
+import { apply, INSTALLATION, install, isReady, items, kubectl, nameOf, namespace, pods, policy, server, until } from './cluster.ts'
 
 const ROUNDS = 7
-const LOOK_AGAIN = 60_000
+const READY_WITHIN_S = 60
 
-/** One pod after another, in both namespaces by turns. @returns seconds from its creation until it is ready, as the kubelet says, in ms */
+/** A pod that goes again. @returns ms from `kubectl apply` until it is ready */
 async function start(ns: string, name: string): Promise<number> {
   const [deployment] = server(ns)
   const template = objectAt(objectAt(deployment ?? {}, 'spec'), 'template')
   const began = performance.now()
   await apply({ apiVersion: 'v1', kind: 'Pod', metadata: { ...objectAt(template, 'metadata'), name, namespace: ns }, spec: { ...objectAt(template, 'spec'), terminationGracePeriodSeconds: 1 } })
-  await kubectl(['wait', '--for=condition=Ready', `pod/${name}`, '-n', ns, `--timeout=${LOOK_AGAIN / 1000}s`])
+  await kubectl(['wait', '--for=condition=Ready', `pod/${name}`, '-n', ns, `--timeout=${READY_WITHIN_S}s`])
   const took = performance.now() - began
   await kubectl(['delete', 'pod', name, '-n', ns, '--wait=true'])
   return took
@@ -25,7 +25,7 @@ async function start(ns: string, name: string): Promise<number> {
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
-/** Of the first process of a container. */
+/** Resident, of the first process of a container. */
 async function memoryMib(ns: string, pod: string, container: string): Promise<string> {
   const status = await kubectl(['exec', pod, '-n', ns, '-c', container, '--', '/usr/bin/node', '-p', "require('node:fs').readFileSync('/proc/1/status', 'utf8')"])
   const field = (name: string): number => Math.round(Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024)
@@ -52,8 +52,8 @@ try {
     const parts: readonly JsonObject[] = await pods(INSTALLATION, `app.kubernetes.io/component=${part}`)
     for (const each of parts) console.log(`${part} ${nameOf(each)}: ${await memoryMib(INSTALLATION, nameOf(each), part)}`)
   }
-  const images = objectsAt((await get('nodes')).items === undefined ? undefined : objectAt(objectsAt(await get('nodes'), 'items')[0] ?? {}, 'status'), 'images')
-  for (const image of images) if (JSON.stringify(image['names']).includes('steno')) console.log(`${JSON.stringify(image['names'])}: ${Math.round(Number(image['sizeBytes']) / 1048576)} MiB packed, ${textAt(image, 'name') ?? ''}`)
+  const [node = {}] = await items('nodes')
+  for (const { names = [], sizeBytes } of objectsAt(node['status'], 'images')) if (JSON.stringify(names).includes('steno')) console.log(`${JSON.stringify(names)}: ${Math.round(Number(sizeBytes) / 1048576)} MiB packed`)
 } finally {
   await plain.remove()
   await recorded.remove()
