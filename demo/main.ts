@@ -103,7 +103,7 @@ async function verifyAndEnd(recorder: DemoRecorder, startedMs: number): Promise<
   }
   const exchanges = sessions.reduce((sum, session) => sum + session.exchanges, 0)
   const verdict = [...verdicts].join(', ')
-  say(`recorded ${exchanges} exchanges in ${sessions.length} sessions; ${verdict}`)
+  say(`recorded ${exchanges} exchanges in ${sessions.length} ${sessions.length === 1 ? 'session' : 'sessions'}; ${verdict}`)
   return verdict === 'consistent' ? 0 : 1
 }
 

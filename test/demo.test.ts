@@ -35,7 +35,7 @@ describe('npm start', () => {
   it('records a real session of a real server, verifies it and ends when --once is given', async () => {
     expect(await start('--once'), out).to.equal(0)
     const last = out.trimEnd().split('\n').at(-1) ?? ''
-    const [, exchanges, sessions] = /^recorded (\d+) exchanges in (\d+) sessions; consistent$/.exec(last) ?? []
+    const [, exchanges, sessions] = /^recorded (\d+) exchanges in (\d+) sessions?; consistent$/.exec(last) ?? []
     const recorded = await readRecorded(archive)
     expect(recorded.of('exchange.end')).to.have.length(Number(exchanges))
     expect(new Set(recorded.of('session.start').map(frame => frame.session))).to.have.property('size', Number(sessions))
