@@ -43,7 +43,6 @@ describe('who reaches what in a cluster', function () {
   })
   after(async () => {
     await ns?.remove()
-    await aws?.close()
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   })
 

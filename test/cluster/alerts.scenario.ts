@@ -117,7 +117,7 @@ describe('alerts of a cluster', function () {
     folder = await mkdtemp(join(tmpdir(), 'alerts-'))
     aws = await clusterAws(this)
     this.timeout(300_000)
-    await install([...aws.values, 'recorder.spoolMib=64'])
+    await install(aws.values)
     ns = await namespace('alerts')
     await apply(policy(ns.name), ...server(ns.name))
     const objects = objectsOf(await helm('template', 'steno', CHART, '--namespace', INSTALLATION, '--set', 'image.repository=steno', ...['prometheusRule', 'serviceMonitor', 'podMonitor'].flatMap(each => ['--set', `monitoring.${each}.enabled=true`])))
@@ -153,7 +153,6 @@ describe('alerts of a cluster', function () {
       await ended
     }
     await ns?.remove()
-    await aws?.close()
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   })
 

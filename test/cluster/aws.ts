@@ -34,7 +34,6 @@ export interface ClusterAws {
   open(): void
   /** Every frame that was delivered, once each. */
   frames(): Promise<readonly Frame[]>
-  close(): Promise<void>
 }
 
 /** A way from the pods to something on this machine's loopback. */
@@ -94,20 +93,22 @@ export function framesOf(delivered: Buffer): readonly Frame[] {
   return [...seen.values()]
 }
 
+let shared: ClusterAws | undefined
+
+/** One for the whole run, so that an installation that has its values is left as it is. */
 export async function clusterAws(test: Mocha.Context): Promise<ClusterAws> {
+  if (shared !== undefined) return shared
   const service = await motoService(test)
   const gate = await openGate(service.endpoint)
-  return {
+  shared = {
     service,
-    values: [`recorder.sink.firehose.stream=${STREAM}`, 'recorder.sink.firehose.region=us-east-1', `recorder.awsEndpoint=${gate.endpoint}`, `recorder.roleArn=${ROLE}`],
+    // The smallest spool, which a test fills.
+    values: [`recorder.sink.firehose.stream=${STREAM}`, 'recorder.sink.firehose.region=us-east-1', `recorder.awsEndpoint=${gate.endpoint}`, `recorder.roleArn=${ROLE}`, 'recorder.spoolMib=64'],
     shut: gate.shut,
     open: gate.open,
     frames: async () => framesOf(await service.delivered()),
-    close: async () => {
-      await gate.close()
-      await service.close()
-    },
   }
+  return shared
 }
 
 /** An account with the doubles of IAM, the token service and Firehose, in which `hack/aws/operator.yaml` was deployed. It knows the cluster's own issuer by its keys. */

@@ -64,7 +64,6 @@ describe('steno doctor in a cluster', function () {
     if (ns !== undefined) await kubectl(['delete', '-f', '-', '--ignore-not-found'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items: account() }))
     await ns?.remove()
     hands?.close()
-    await aws?.close()
   })
 
   const seenIn = (code: number, out: string, err: string): Seen => {

@@ -43,7 +43,6 @@ describe('recordings in a cluster in which things die', function () {
   after(async () => {
     aws?.open()
     await ns?.remove()
-    await aws?.close()
   })
 
   const more = async (client: SteadyClient, count = 20): Promise<void> => {
