@@ -9,15 +9,15 @@ import { steadyClient } from './client.ts'
 import { apply, get, helm, INSTALLATION, install, kubectl, nameOf, namespace, needCluster, pods, policy, rolledOut, server, until, urlOf } from './cluster.ts'
 import type { Namespace } from './cluster.ts'
 
-/** A folder with the chart of an earlier version. Without one, the chart of today with other values stands for it. */
-const BEFORE = process.env['STENO_PREVIOUS_CHART'] ?? CHART
+/** A folder with the chart of an earlier version, and the tag of its image. Without them, the chart of today with other values stands for it. */
+const { STENO_PREVIOUS_CHART: BEFORE = CHART, STENO_PREVIOUS_TAG: TAG } = process.env
 
 describe('an upgrade in a cluster', function () {
   this.timeout(300_000)
   let ns: Namespace
   before(async function () {
     needCluster(this)
-    await install(['recorder.cpu=20m'], BEFORE)
+    await install(['recorder.cpu=20m', ...(TAG === undefined ? [] : [`image.tag=${TAG}`])], BEFORE)
     ns = await namespace('upgrade')
     await apply(policy(ns.name), ...server(ns.name))
     await rolledOut(ns.name)
