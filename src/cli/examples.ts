@@ -85,13 +85,17 @@ export const ENDING = `Data goes to standard output, everything else to standard
 Exit codes: 0 fine; 1 failed, nothing found, incomplete or broken; 2 wrong usage.
 STENO_ARCHIVE is where recordings are when no --archive says it. NO_COLOR turns colour off.`
 
-/** Adds the examples to the help of every command, and what holds for all to that of the program. */
+/** Adds the examples to the help of every command, those of all below it to one that only holds others, and what holds for all to that of the program. */
 export function addExamples(program: Command): void {
   program.addHelpText('after', `\n${ENDING}`)
-  for (const { path, command } of runnable(program)) {
-    const examples = examplesOf(path)
-    if (examples.length === 0) continue
-    const text = examples.map(({ line, does }) => `  ${program.name()} ${line}\n      ${does}`).join('\n')
-    command.addHelpText('after', `\nExamples:\n${text}`)
+  for (const command of program.commands) {
+    const below = runnable(command).map(({ path, command: each }) => ({ each, examples: examplesOf(`${command.name()} ${path}`.trim()) }))
+    for (const { each, examples } of below) addText(program.name(), each, examples)
+    if (command.commands.length > 0) addText(program.name(), command, below.flatMap(({ examples }) => examples))
   }
+}
+
+function addText(name: string, command: Command, examples: readonly Example[]): void {
+  const text = examples.map(({ line, does }) => `  ${name} ${line}\n      ${does}`).join('\n')
+  command.addHelpText('after', `\nExamples:\n${text}`)
 }

@@ -141,8 +141,8 @@ function addReading(program: Command, io: CliIo, done: Done): void {
 }
 
 function addProof(program: Command, io: CliIo, done: Done): void {
-  withSourceFlags(program.command('export').argument('[id]', 'session').description('a session as JSON lines, cleaned of secrets'))
-    .option('--raw', 'exactly as recorded')
+  withSourceFlags(program.command('export').argument('[id]', 'session').description('a session as JSON lines, without values that look secret'))
+    .option('--raw', 'exactly as recorded, secrets too')
     .option('--output-file <file>', 'write to a new file instead of standard output')
     .action(async (id: string | undefined, options: ExportOptions) => done(await (await import('./export.ts')).runExport(id, options, io)))
   withOutput(withSourceFlags(program.command('verify').argument('[id]', 'session; everything when left out').description('recompute every hash and say what that proves')))
@@ -188,9 +188,9 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--admin <host:port>', 'health and metrics', '0.0.0.0:15090')
     .option('--certificate <file>', 'certificate of the webhook, reread when it changes')
     .option('--key <file>', 'key of the certificate')
-    .option('--sink <sink>', 'firehose://stream: record there who reaches past a recorder')
-    .option('--archive <folder>', 'the same, into a folder')
-    .option('--spool <folder>', 'where that waits until it is shipped; a local disk', './spool')
+    .option('--sink <place>', 'firehose://stream?region=eu-west-1: record there who reaches past a recorder')
+    .option('--archive <dir>', 'the same, into a folder')
+    .option('--spool <dir>', 'where that waits until it is shipped; a local disk', './spool')
     .option('--spool-max <size>', 'most that it may take', '64Mi')
     .option('--own-certificates', 'make and rotate the certificates instead, in a Secret of the installation')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
@@ -214,14 +214,14 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
 }
 
 function addDoctor(program: Command, io: CliIo, done: Done): void {
-  const doctor = program.command('doctor').description('looks at what Steno depends on, and says what is wrong and what to change')
+  const doctor = program.command('doctor').description('look at what Steno depends on, and say what is wrong and what to change')
   withOutput(doctor.command('aws').description('a delivery stream and its bucket; changes and writes nothing'))
     .option('--sink <place>', 'the stream: firehose://stream?region=eu-west-1')
     .option('--archive <place>', 'the bucket: s3://bucket/prefix (default: where the stream delivers)')
     .option('--timeout <time>', 'how long to wait for answers', '20s')
     .option('--skip <id...>', 'checks to leave out, by name')
     .action(async (options: DoctorAwsOptions) => done(await (await import('./doctor/aws.ts')).runDoctorAws(options, io)))
-  withOutput(doctor.command('cluster', { isDefault: true }).description('a cluster: installation, policies, pods and recorders, and the streams that they name; changes and writes nothing, and is what runs without a name'))
+  withOutput(doctor.command('cluster', { isDefault: true }).description('a cluster: installation, policies, pods and recorders, and the streams that they name; changes and writes nothing'))
     .option('-n, --namespace <name>', 'only policies and pods of this namespace (default: all)')
     .option('--installation <name>', 'namespace of the installation (default: the one that the API server asks)')
     .option('--kubeconfig <file>', 'how to reach the API server (default: KUBECONFIG, the pod, or ~/.kube/config)')
@@ -229,6 +229,7 @@ function addDoctor(program: Command, io: CliIo, done: Done): void {
     .option('--timeout <time>', 'how long to wait for answers', '60s')
     .option('--skip <id...>', 'checks to leave out, by name; injector.dry-run is the one that tries pods')
     .action(async (options: DoctorClusterOptions) => done(await (await import('./doctor/cluster.ts')).runDoctorCluster(options, io)))
+  doctor.addHelpText('after', `\nWithout a command it looks at the cluster; '${program.name()} doctor cluster --help' has the options.`)
   for (const command of doctor.commands) command.showHelpAfterError(`run '${program.name()} doctor ${command.name()} --help' for help`)
 }
 

@@ -94,7 +94,7 @@ function valuesOf(option: Option, before: string): Candidates {
   const placeholder = /<([a-z]+)/.exec(option.flags)?.[1] ?? ''
   if (placeholder === 'file') return { candidates: [], paths: 'files' }
   // A place may also be an address; a folder is what a shell can help with.
-  return { candidates: [], paths: ['dir', 'folder', 'place'].includes(placeholder) ? 'folders' : 'none' }
+  return { candidates: [], paths: ['dir', 'place'].includes(placeholder) ? 'folders' : 'none' }
 }
 
 function choices(values: Argument['argChoices'], before: string): Candidates {

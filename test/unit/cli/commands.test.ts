@@ -47,6 +47,7 @@ describe('steno', () => {
     ['help', ['--help']],
     ['help-list', ['list', '--help']],
     ['help-up', ['up', '--help']],
+    ['help-doctor', ['doctor', '--help']],
   ]
 
   for (const [name, argv] of goldens) {
