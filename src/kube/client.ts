@@ -56,7 +56,8 @@ export function createKubeClient(cluster: Cluster): KubeClient {
   const base = cluster.server.pathname.replace(/\/$/, '')
 
   const send = async (path: string, options: RequestOptions, silenceMs = ANSWER_MS): Promise<Dispatcher.ResponseData> => {
-    const token = await cluster.token()
+    // A program that gives credentials may think for long.
+    const token = await (options.signal === undefined ? cluster.token() : unlessAborted(cluster.token(), options.signal))
     const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'steno' }
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`
     if (options.body !== undefined) headers['content-type'] = options.contentType ?? 'application/json'
@@ -70,7 +71,7 @@ export function createKubeClient(cluster: Cluster): KubeClient {
         ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       })
-      return await (options.signal === undefined ? answer : unlessAborted(answer, options.signal))
+      return await (options.signal === undefined ? answer : unlessAborted(answer, options.signal, ({ body }) => body.destroy()))
     } catch (cause) {
       throw unreached(cause)
     }
@@ -109,8 +110,8 @@ export function createKubeClient(cluster: Cluster): KubeClient {
   }
 }
 
-/** undici tells a request of its signal only once there is a connection, which may take as long as connecting may. */
-async function unlessAborted(answer: Promise<Dispatcher.ResponseData>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+/** undici tells a request of its signal only once there is a connection, which may take as long as connecting may. @param forget what comes too late */
+async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal, forget: (answer: T) => void = () => {}): Promise<T> {
   const aborted = Promise.withResolvers<never>()
   const abort = (): void => aborted.reject(signal.reason)
   if (signal.aborted) abort()
@@ -121,7 +122,7 @@ async function unlessAborted(answer: Promise<Dispatcher.ResponseData>, signal: A
     signal.removeEventListener('abort', abort)
     // The one that lost: nobody reads it any more.
     aborted.promise.catch(() => {})
-    answer.then(({ body }) => signal.aborted && body.destroy(), () => {})
+    answer.then(came => signal.aborted && forget(came), () => {})
   }
 }
 

@@ -48,6 +48,7 @@ export async function clusterFromKubeconfig(path: string, options: KubeconfigOpt
     const which = options.context === undefined ? 'no current context' : `no context '${options.context}'`
     throw new StenoError('config.invalid', `${path} has ${which} with a server; run 'kubectl config use-context NAME'`)
   }
+  if (!/^https?:$/.test(new URL(server).protocol)) throw new StenoError('config.invalid', `${path} names the server '${server}', which is neither https nor http; correct its cluster`)
   const exec = objectAt(user, 'exec')
   const asksProgram = user['exec'] !== undefined
   if (user['auth-provider'] !== undefined || (asksProgram && options.exec === undefined)) throw new StenoError('config.invalid', `${path} asks for a program that gives credentials, which is not supported; use a token or a client certificate`)

@@ -356,6 +356,14 @@ describe('steno doctor, on a real API server with the real injector and operator
     expect(found.code).to.equal(1)
   })
 
+  it('gives up when the program for credentials does not answer in time', async function () {
+    // Less than the program takes.
+    this.timeout(9000)
+    await writeFile(join(folder, 'thinking'), JSON.stringify(kubeconfig(server.cluster, { exec: { command: '/bin/sleep', args: ['20'] } })))
+    const found = await doctor(['--timeout', '200ms'], { config: 'thinking' })
+    expect(findingsOf(found).filter(({ state, found: text }) => state !== 'unknown' || text !== 'no answer within 200ms')).to.deep.equal([])
+  })
+
   it('compares with the certificate that is shown when it may not read the Secret', async () => {
     const path = `/apis/rbac.authorization.k8s.io/v1/namespaces/${NAMESPACE}/roles/steno-doctor`
     const rules = objectsAt(await server.client.request(path), 'rules')
@@ -432,7 +440,16 @@ describe('steno doctor, on a real API server with the real injector and operator
 
   it('says what it would need when there is no cluster to reach', async () => {
     const { code, err } = await steno(['doctor'], { env: { HOME: folder } })
-    expect(err).to.include('no cluster to look at')
+    expect(err).to.include('no cluster to look at').and.to.include('KUBECONFIG is not set')
+    expect(code).to.equal(2)
+    const gone = join(folder, 'gone')
+    expect(await steno(['doctor'], { env: { HOME: folder, KUBECONFIG: gone } })).to.have.property('err').that.includes(`KUBECONFIG names no file that exists (${gone})`)
+  })
+
+  it('says that a server of the kubeconfig cannot be asked when its URL is none of http', async () => {
+    await writeFile(join(folder, 'ftp'), JSON.stringify(kubeconfig({ server: new URL('http://x') }, { token })).replace('http://x', 'ftp://x'))
+    const { code, err } = await doctor([], { config: 'ftp' })
+    expect(err).to.include("names the server 'ftp://x")
     expect(code).to.equal(2)
   })
 

@@ -24,7 +24,10 @@ export async function connect({ kubeconfig, context }: { readonly kubeconfig?: s
   const usual = home === undefined ? undefined : join(home, '.kube', 'config')
   const file = kubeconfig ?? listed ?? (!inPod && usual !== undefined && existsSync(usual) ? usual : undefined)
   if (file !== undefined) return { cluster: await clusterFromKubeconfig(file, { context, exec: { env: io.env, now: () => nowMs(io) } }), inPod }
-  if (!inPod) throw new StenoError('usage.invalid', 'no cluster to look at: there is no ~/.kube/config, and KUBECONFIG is not set; give --kubeconfig FILE')
+  if (!inPod) {
+    const named = setTo(io.env['KUBECONFIG'])
+    throw new StenoError('usage.invalid', `no cluster to look at: there is no ~/.kube/config, and ${named === undefined ? 'KUBECONFIG is not set' : `KUBECONFIG names no file that exists (${named})`}; give --kubeconfig FILE`)
+  }
   if (context !== undefined) throw new StenoError('usage.invalid', '--context is of a kubeconfig, and there is none; give --kubeconfig FILE')
   return { cluster: await clusterFromPod(io.env), inPod }
 }
