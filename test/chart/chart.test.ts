@@ -108,6 +108,9 @@ describe('the chart', function () {
   for (const [what, set, says] of [
     ['no image', 'image.repository=', 'image.repository is needed'],
     ['two sinks', 'recorder.sink.claim=recordings', 'maxProperties'],
+    ['a claim that no claim can be called', 'recorder.sink.claim=Recordings_1', "at '/recorder/sink/claim'"],
+    ['a repository that holds the tag', 'image.repository=registry.example:5000/steno:1', "at '/image/repository'"],
+    ['a resource that is no quantity', 'operator.resources.limits.memory=lots', "at '/operator/resources/limits/memory'"],
     ['a value that is not known', 'injector.replica=3', "additional properties 'replica' not allowed"],
     ['no replica', 'injector.replicas=0', 'minimum'],
     ['an account that is a number', 'aws.account=123456789012', 'got number, want string'],
