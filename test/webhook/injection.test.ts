@@ -93,6 +93,23 @@ describe('injection, through a real API server', function () {
     expect(objectsAt(objectAt(await create('restricted', pod), 'spec'), 'initContainers').map(each => each['name'])).to.deep.equal(['steno-recorder'])
   })
 
+  it('leaves the recorder the limit of CPU that a LimitRange gives it, so that a quota which counts limits admits the pod', async () => {
+    await createNamespace(server.client, 'counted', { labels: { 'steno.dev/strict': 'true' } })
+    await addPolicy('counted', { selector: {} })
+    const path = '/api/v1/namespaces/counted/resourcequotas'
+    const hard = { 'limits.cpu': '4' }
+    const quota = await server.client.request(path, { method: 'POST', body: { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'cpu' }, spec: { hard } } })
+    // As the controller does, which is not there.
+    await server.client.request(`${path}/cpu/status`, { method: 'PUT', body: { ...quota, status: { hard, used: { 'limits.cpu': '0' } } } })
+    const limited = { ...simplePod('probe'), spec: { containers: [{ name: 'server', image: 'example/mcp:1', ports: [{ name: 'mcp', containerPort: 8080 }], resources: { limits: { cpu: '1' } } }] } }
+    const refusal = async (): Promise<string> => await create('counted', limited, '?dryRun=All').then(() => '', (error: unknown) => String(error))
+    await until(async () => (await refusal()).includes('must specify limits.cpu for: steno-recorder'))
+    await server.client.request('/api/v1/namespaces/counted/limitranges', { method: 'POST', body: { apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'cpu' }, spec: { limits: [{ type: 'Container', default: { cpu: '500m' } }] } } })
+    await until(async () => (await refusal()) === '')
+    const made = await create('counted', limited)
+    expect(objectAt(objectAt(objectsAt(made['spec'], 'initContainers')[0], 'resources'), 'limits')).to.include({ cpu: '500m' })
+  })
+
   it('tells the owner by an Event, once, and nobody in a dry run', async () => {
     await createNamespace(server.client, 'events')
     await addPolicy('events', { selector: {} })
