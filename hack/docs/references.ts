@@ -1,4 +1,4 @@
-/** The pages of docs/ that are made from code and definitions. */
+/** The pages that are made from code and definitions. */
 
 import { glob, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { load } from 'js-yaml'
 
 import { createProgram } from '../../src/cli/program.ts'
 import { isObject } from '../../src/policy/json.ts'
+import { chartReference } from './chart.ts'
 import { cliReference } from './cli.ts'
 import { METRIC_LABELS } from './metric-labels.ts'
 import { alertsOf, metricsReference } from './metrics.ts'
@@ -18,15 +19,16 @@ import { expositions } from './samples.ts'
 
 const root = join(import.meta.dirname, '../..')
 
-/** Name below docs/ → text. */
+/** Path in the repository → text. */
 export async function references(): Promise<Readonly<Record<string, string>>> {
   const definition: unknown = load(await readFile(join(root, 'crds/sessionpolicies.steno.dev.yaml'), 'utf8'))
   if (!isObject(definition)) throw new TypeError('crds/sessionpolicies.steno.dev.yaml is no object')
   const io = { stdin: Readable.from([]), stdout: new PassThrough(), stderr: new PassThrough(), env: {}, signal: new AbortController().signal }
   return {
-    'cli.md': cliReference(createProgram(io, () => {})),
-    'metrics.md': metricsReference(await expositions(), await chartAlerts(), METRIC_LABELS),
-    'policy.md': policyReference(definition, POLICY_EXAMPLES, await operatorConditions()),
+    'charts/steno/README.md': chartReference(await readFile(join(root, 'charts/steno/values.yaml'), 'utf8')),
+    'docs/cli.md': cliReference(createProgram(io, () => {})),
+    'docs/metrics.md': metricsReference(await expositions(), await chartAlerts(), METRIC_LABELS),
+    'docs/policy.md': policyReference(definition, POLICY_EXAMPLES, await operatorConditions()),
   }
 }
 
