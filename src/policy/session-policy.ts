@@ -19,7 +19,7 @@ export type Durability = (typeof DURABILITIES)[number]
 export type OnFailure = (typeof FAILURES)[number]
 /** Whether a pod may ask not to be recorded. */
 export type OptOut = (typeof OPT_OUTS)[number]
-/** What becomes of the server's own port once the recorder has taken over its name. */
+/** What becomes of ports that lead past the recorder. */
 export type DirectPort = (typeof DIRECT_PORTS)[number]
 
 export const OTHERS = ['Record', 'Refuse'] as const

@@ -172,12 +172,46 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('foreign', 'tools', 'NetworkReady', 'Closed')
   })
 
+  it('closes the numbers of probes, by which pods with capture Redirect are reached past the recorder', async () => {
+    await createNamespace(server.client, 'redirect')
+    await policies.put('redirect', 'tools', { selector: { matchLabels: { app: 'mcp' } }, capture: 'Redirect', ports: [{ port: 8080 }, { port: 9000 }] })
+    const two = [{ containerPort: 8080, protocol: 'TCP' }, { containerPort: 9000, protocol: 'TCP' }]
+    await create('redirect', await recorded('redirect', 'tools', plain('a', two)))
+    expect(await policies.says('redirect', 'tools', 'NetworkReady', 'Closed')).to.include('keeps the direct ports closed: 15100, 15101.')
+    const made = await server.client.request(path('redirect', 'networkpolicies', 'steno-network-tools'))
+    expect(objectAt(made, 'spec')).to.deep.equal({
+      podSelector: { matchLabels: { app: 'mcp', 'steno.dev/recorded': 'true' } },
+      policyTypes: ['Ingress'],
+      ingress: [{ ports: [{ protocol: 'TCP', port: 1, endPort: 15_099 }, { protocol: 'TCP', port: 15_102, endPort: 65_535 }, { protocol: 'UDP', port: 1, endPort: 65_535 }, { protocol: 'SCTP', port: 1, endPort: 65_535 }] }],
+    })
+    const allow = `${path('redirect', 'networkpolicies', 'allow')}?fieldManager=admin&force=true`
+    await server.client.request(allow, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body: { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name: 'allow' }, spec: { podSelector: {}, policyTypes: ['Ingress'], ingress: [{}] } } })
+    expect(await policies.says('redirect', 'tools', 'NetworkReady', 'OtherPolicyAdmits')).to.include('NetworkPolicy allow may admit the direct port (15100, 15101)')
+    await remove('redirect', 'networkpolicies', 'allow')
+    await policies.says('redirect', 'tools', 'NetworkReady', 'Closed')
+    await policies.put('redirect', 'tools', { selector: { matchLabels: { app: 'mcp' } }, capture: 'Redirect', directPort: 'Open' })
+    await policies.says('redirect', 'tools', 'NetworkReady', 'NotAsked')
+    await until(async () => (await found(server.client, path('redirect', 'networkpolicies', 'steno-network-tools'))) === undefined)
+  })
+
+  it('leaves a port open by which the recorder of another pod is reached, though no container names it', async () => {
+    await createNamespace(server.client, 'mixed')
+    await policies.put('mixed', 'tools', { selector: {} })
+    await create('mixed', await recorded('mixed', 'tools', plain('a')))
+    await policies.says('mixed', 'tools', 'NetworkReady', 'Closed')
+    await policies.put('mixed', 'tools', { selector: {}, capture: 'Redirect', ports: [{ port: 8080 }] })
+    await create('mixed', await recorded('mixed', 'tools', plain('b', [])))
+    expect(await policies.says('mixed', 'tools', 'NetworkReady', 'PortShared')).to.match(/^Port 8080 leads past the recorder on one pod and is something else on b,/)
+    const made = await server.client.request(path('mixed', 'networkpolicies', 'steno-network-tools'))
+    expect(objectsAt(objectsAt(objectAt(made, 'spec'), 'ingress')[0], 'ports').map(each => each['endPort'])).to.deep.equal([15_099, 65_535, 65_535, 65_535])
+  })
+
   it('leaves a port open that is something else on another pod of the policy, and says so', async () => {
     await createNamespace(server.client, 'shared')
     await policies.put('shared', 'tools', { selector: {} })
     await create('shared', await recorded('shared', 'tools', plain('a')))
     await create('shared', await recorded('shared', 'tools', plain('b', [{ name: 'mcp', containerPort: 9000, protocol: 'TCP' }, { name: 'metrics', containerPort: 8080, protocol: 'TCP' }])))
-    expect(await policies.says('shared', 'tools', 'NetworkReady', 'PortShared')).to.match(/^Port 8080 is recorded on one pod and something else on b/)
+    expect(await policies.says('shared', 'tools', 'NetworkReady', 'PortShared')).to.match(/^Port 8080 leads past the recorder on one pod and is something else on b/)
     const made = await server.client.request(path('shared', 'networkpolicies', 'steno-network-tools'))
     expect(objectsAt(objectsAt(objectAt(made, 'spec'), 'ingress')[0], 'ports').map(each => each['endPort'])).to.deep.equal([8999, 65_535, 65_535, 65_535])
   })

@@ -1,7 +1,11 @@
-/** A NetworkPolicy that admits everything to recorded pods but the ports that the recorder has taken over. Pure. */
+/**
+ * A NetworkPolicy that admits everything to recorded pods but the ports that lead past the recorder. Pure.
+ * The kubelet, whose probes need them, is on the pod's node, which no NetworkPolicy keeps out.
+ */
 
 import type { Condition } from '../../kube/conditions.ts'
-import { RECORDED_LABEL } from '../../inject/marks.ts'
+import { FIRST_PROBE_PORT, RECORDED_LABEL } from '../../inject/marks.ts'
+import type { InjectedMark } from '../../inject/marks.ts'
 import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../policy/json.ts'
 import type { JsonObject } from '../../policy/json.ts'
 import { ownName } from '../../policy/own-name.ts'
@@ -29,13 +33,13 @@ export function networkName(policy: string, digest: (text: string) => string): s
  */
 export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], all: readonly JsonObject[], policies: readonly string[], digest: (text: string) => string): NetworkPlan {
   const say = (status: Condition['status'], reason: string, message: string): Condition => ({ type: CONDITION, status, reason, message })
-  if (policy.spec.directPort === 'Open') return { plan: 'none', condition: say('True', 'NotAsked', 'The policy leaves the direct port open.') }
+  if (policy.spec.directPort === 'Open') return { plan: 'none', condition: say('True', 'NotAsked', 'The policy leaves direct ports open.') }
   const recorded = pods.filter(({ mark }) => mark !== undefined)
-  const captured = new Set(recorded.flatMap(({ mark }) => (mark?.capture === 'Port' ? mark.ports.map(({ port }) => port) : [])))
+  const direct = new Set(recorded.flatMap(({ mark }) => portsPast(mark)))
   // On another pod of the same policy the number may be something else; closing it there would break it.
-  const used = recorded.flatMap(pod => pod.ports.filter(port => captured.has(port) && !(pod.mark?.capture === 'Port' && pod.mark.ports.some(each => each.port === port))).map(port => ({ pod: pod.name, port })))
+  const used = recorded.flatMap(pod => [...pod.ports, ...recordedNumbers(pod.mark)].filter(port => direct.has(port) && !portsPast(pod.mark).includes(port)).map(port => ({ pod: pod.name, port })))
   const shared = used[0]
-  const closed = [...captured].filter(port => !used.some(each => each.port === port)).toSorted((a, b) => a - b)
+  const closed = [...direct].filter(port => !used.some(each => each.port === port)).toSorted((a, b) => a - b)
   const isOurs = (each: JsonObject): boolean => {
     // With its owner it is on its way out. What only carries our label is not ours: nobody would put it right.
     const owners = [...policies, policyOwning(each) ?? '']
@@ -43,23 +47,33 @@ export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], al
   }
   const others = all.filter(each => !isOurs(each) && decidesIngressOf(each, recorded))
   const [foreign] = others
-  if (foreign !== undefined && captured.size > 0) {
+  if (foreign !== undefined && direct.size > 0) {
     const name = textAt(foreign['metadata'], 'name') ?? ''
-    const open = others.find(each => [...captured].some(port => admits(each, port)))
+    const open = others.find(each => [...direct].some(port => admits(each, port)))
     return {
       plan: 'none',
       condition:
         open === undefined
-          ? say('True', 'OtherPolicies', `NetworkPolicy ${name} decides what comes to the pods, and does not admit the direct ports (${[...captured].join(', ')}).`)
-          : say('False', 'OtherPolicyAdmits', `NetworkPolicy ${textAt(open['metadata'], 'name') ?? ''} may admit the direct port (${[...captured].join(', ')}), past the recorder: let it name the recorder's port instead, or set directPort: Open.`),
+          ? say('True', 'OtherPolicies', `NetworkPolicy ${name} decides what comes to the pods, and does not admit the direct ports (${[...direct].join(', ')}).`)
+          : say('False', 'OtherPolicyAdmits', `NetworkPolicy ${textAt(open['metadata'], 'name') ?? ''} may admit the direct port (${[...direct].join(', ')}), past the recorder: let it name the recorder's port instead, or set directPort: Open.`),
     }
   }
   if (closed.length === 0 && shared === undefined) return { plan: 'none', condition: say('True', 'NothingToClose', 'No recorded pod has a port that could be reached past the recorder.') }
   const condition =
     shared === undefined
       ? say('True', 'Closed', `NetworkPolicy ${networkName(policy.name, digest)} keeps the direct ports closed: ${closed.join(', ')}. It takes a network plugin that enforces NetworkPolicies.`)
-      : say('False', 'PortShared', `Port ${shared.port} is recorded on one pod and something else on ${shared.pod}, so it stays open on both: write a policy for each.`)
+      : say('False', 'PortShared', `Port ${shared.port} leads past the recorder on one pod and is something else on ${shared.pod}, so it stays open on both: write a policy for each.`)
   return closed.length === 0 ? { plan: 'none', condition } : { plan: 'close', object: wantedNetworkPolicy(policy, closed, digest), condition }
+}
+
+/** With `Port` the app's own numbers, with `Redirect` those of probes. */
+function portsPast(mark: InjectedMark | undefined): readonly number[] {
+  return mark?.ports.map(({ port }, index) => (mark.capture === 'Port' ? port : FIRST_PROBE_PORT + index)) ?? []
+}
+
+/** By which callers reach the recorder, though no container may name them. */
+function recordedNumbers(mark: InjectedMark | undefined): readonly number[] {
+  return mark?.capture === 'Redirect' ? mark.ports.map(({ port }) => port) : []
 }
 
 function wantedNetworkPolicy(policy: SessionPolicy, closed: readonly number[], digest: (text: string) => string): JsonObject {
