@@ -2,6 +2,7 @@
 
 import { isIPv4 } from 'node:net'
 import { StenoError } from '../errors.ts'
+import type { Address } from '../platform/address.ts'
 import { parseQuery } from '../record/query.ts'
 import type { Query } from '../record/query.ts'
 import { parseDurationMs, parseSinceMs } from './quantity.ts'
@@ -39,12 +40,13 @@ export function queryFlags(flags: readonly (readonly [flag: string, text: string
   return { terms }
 }
 
-/** `HOST:PORT`; loopback when there is no host. */
-export function addressFlag(flag: string, text: string): { readonly host: string; readonly port: number } {
+/** `HOST:PORT`; loopback when there is no host. `*:PORT` is every address of this machine. */
+export function addressFlag(flag: string, text: string): Address {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/i.exec(text)
   const port = Number(match?.[3])
   if (match === null || port > 65_535) throw new StenoError('usage.invalid', `${flag} must be HOST:PORT such as 127.0.0.1:15080, not ${JSON.stringify(text)}`)
   const host = match[1] ?? match[2] ?? ''
+  if (host === '*') return { port }
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
 

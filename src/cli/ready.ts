@@ -4,6 +4,7 @@ import { get } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 
 import { StenoError } from '../errors.ts'
+import type { Address } from '../platform/address.ts'
 import { addressFlag, durationFlag } from './flag.ts'
 import type { CliIo, ExitCode } from './io.ts'
 
@@ -33,7 +34,7 @@ export async function runReady(options: ReadyOptions, io: CliIo): Promise<ExitCo
 }
 
 /** @returns undefined when it is */
-async function whyNotReady({ host, port }: { readonly host: string; readonly port: number }, signal: AbortSignal): Promise<string | undefined> {
+async function whyNotReady({ host = 'localhost', port }: Address, signal: AbortSignal): Promise<string | undefined> {
   return await new Promise(resolve => {
     const request = get({ host, port, path: '/readyz', agent: false, timeout: ANSWER_MS, signal }, res => {
       let said = ''

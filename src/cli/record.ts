@@ -24,7 +24,7 @@ function upOptions(options: RecordOptions, io: CliIo): UpOptions {
   const name = options.serverName ?? 'mcp'
   const pairs = options.port.map(parsePair)
   // Sessions of two servers must not be taken for one.
-  const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `0.0.0.0:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
+  const [first, ...further] = pairs.map(({ listen, app }) => ({ upstream: `http://127.0.0.1:${app}/`, listen: `*:${listen}`, serverName: pairs.length === 1 ? name : `${name}:${app}` }))
   if (first === undefined) throw new StenoError('usage.invalid', '--port is needed: LISTEN=APP such as 15080=8080')
   const made = policiesOf(io.env)
   const { policies: folder, ...rest } = options

@@ -147,7 +147,7 @@ function recorderArgs({ facts, policy, settings, ports, capture }: RecorderInput
     // What comes from anywhere else is led to the recorder.
     ...(capture === 'Redirect' ? [`--connect-from=${RECORDER_ADDRESS}`] : []),
     `--server-name=${facts.workload?.split('/')[1] ?? ports[0]?.name ?? 'mcp'}`,
-    `--admin=0.0.0.0:${ADMIN_PORT}`,
+    `--admin=*:${ADMIN_PORT}`,
     `--spool=${SPOOL_PATH}/spool`,
     `--spool-max=${settings.spoolMib}Mi`,
     `--policies=${POD_INFO_PATH}/${POLICIES_FOLDER}`,

@@ -13,6 +13,7 @@ import type { ElectionOptions, Leadership } from '../kube/election.ts'
 import { createEventRecorder } from '../kube/events.ts'
 import { createWorkQueue } from '../kube/work-queue.ts'
 import type { WorkQueue } from '../kube/work-queue.ts'
+import type { Address } from '../platform/address.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { ControlPlane } from '../platform/aws/control-plane.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -48,7 +49,7 @@ import { roleController } from './role/controller.ts'
 import { CONDITION as ROLE_READY } from './role/report.ts'
 
 export interface OperatorOptions {
-  readonly admin: { readonly host: string; readonly port: number }
+  readonly admin: Address
   readonly client: KubeClient
   /** Of the installation: the lease is in it. */
   readonly namespace: string
@@ -140,7 +141,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   }
   metrics.observe({ queues: () => [...queues], leading: () => state === 'leading', blindMs: () => copy.blindMs, pods: () => coverageOf.counts })
   const admin = createAdminServer({
-    ...options.admin,
+    listen: options.admin,
     metrics,
     ready: () => {
       if (state === 'stopping' || state === 'stopped') return { ready: false, reason: 'stopping' }

@@ -5,6 +5,7 @@
 
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Address } from './address.ts'
 import { listen } from './listen.ts'
 
 export interface AdminServer {
@@ -14,8 +15,7 @@ export interface AdminServer {
 }
 
 export interface AdminOptions {
-  readonly host: string
-  readonly port: number
+  readonly listen: Address
   readonly metrics: { text(): Promise<string>; readonly contentType: string }
   /** `reason` is shown whether ready or not. */
   readonly ready: () => { readonly ready: boolean; readonly reason?: string }
@@ -52,7 +52,7 @@ export function createAdminServer(options: AdminOptions): AdminServer {
     answer(req, res).catch(() => res.destroy())
   })
   return {
-    start: async () => ({ port: await listen(server, options, '--admin') }),
+    start: async () => ({ port: await listen(server, options.listen, '--admin') }),
     stop: () =>
       new Promise(resolve => {
         if (!server.listening) {

@@ -4,6 +4,8 @@
  */
 
 import { hostname } from 'node:os'
+import { hostPort } from '../platform/address.ts'
+import type { Address } from '../platform/address.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
 import { shortDigest } from '../platform/digest.ts'
@@ -39,11 +41,6 @@ const MAX_LIVE_SESSIONS = 50_000
 const FINISH_MS = 10_000
 const RECOVER_MS = 5_000
 const SHIP_MS = 10_000
-
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
 
 /** One server, and where its clients connect. */
 export interface Door {
@@ -157,7 +154,7 @@ export async function startRecorder(options: RecorderOptions): Promise<Recorder>
     return { sessions, ingress: createIngress(ingressOptions({ ...options, ...door }, { journal, sessions, metrics, nextExchange, onFailure })) }
   })
   let state: RecorderState = 'starting'
-  const admin = createAdminServer({ ...options.admin, metrics, ready: () => readiness(state, { spool: health, sink: sinkProblem, policy: policies?.problem, onFailure: onFailure() }) })
+  const admin = createAdminServer({ listen: options.admin, metrics, ready: () => readiness(state, { spool: health, sink: sinkProblem, policy: policies?.problem, onFailure: onFailure() }) })
   const end = async (reason: string): Promise<Stopped> => {
     // While it is shipped, a full spool gets room: then the last words are written after all.
     await health.recording(RECOVER_MS)
@@ -245,7 +242,7 @@ interface IngressParts {
 
 function ingressOptions({ listen, upstream, connectFrom, log, key, serverName }: RecorderOptions, { journal, sessions, metrics, nextExchange, onFailure }: IngressParts): IngressOptions {
   return {
-    ...listen,
+    listen,
     upstream,
     connectFrom,
     log,
@@ -266,6 +263,7 @@ function ingressOptions({ listen, upstream, connectFrom, log, key, serverName }:
   }
 }
 
-function urlOf(host: string, port: number, path: string): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}${path}`
+/** By which it can be reached from here. */
+function urlOf(host: string | undefined, port: number, path: string): string {
+  return `http://${hostPort(host ?? '127.0.0.1', port)}${path}`
 }

@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { InjectorSettings } from '../inject/settings.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { createEventRecorder } from '../kube/events.ts'
+import type { Address } from '../platform/address.ts'
 import { createAdminServer } from '../platform/admin-server.ts'
 import type { Clock } from '../platform/clock.ts'
 import { listen } from '../platform/listen.ts'
@@ -26,11 +27,6 @@ import { validateConnect } from './validate-connect.ts'
 import type { AccessLog } from './validate-connect.ts'
 import { validatePod } from './validate-pod.ts'
 import { validatePolicy } from './validate-policy.ts'
-
-interface Address {
-  readonly host: string
-  readonly port: number
-}
 
 export interface WebhookOptions {
   readonly listen: Address
@@ -104,7 +100,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const server = createServer({ ...(pair === undefined ? {} : { cert: pair.cert, key: pair.key }), minVersion: 'TLSv1.3', keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: CHECK_CONNECTIONS_MS }, (req, res) => void app(req, res))
   metrics.observe({ certificateNotAfterMs: () => tls.current?.notAfter, nowMs: clock.now, blindMs: () => view.blindMs })
   const admin = createAdminServer({
-    ...options.admin,
+    listen: options.admin,
     metrics,
     ready: () => {
       if (state === 'draining' || state === 'stopped') return { ready: false, reason: 'draining' }

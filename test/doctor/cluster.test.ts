@@ -1,5 +1,6 @@
 /** `steno doctor` on a real API server with the real injector and operator: each thing is broken on purpose, and it and what follows from it is named. */
 
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -57,7 +58,7 @@ describe('steno doctor, on a real API server with the real injector and operator
   let account: { readonly injector: Awaited<ReturnType<typeof asInjector>>; readonly operator: Awaited<ReturnType<typeof asOperator>> }
   let token: string
   const authority = createAuthority()
-  const sound = authority.issue(['127.0.0.1'])
+  const sound = authority.issue(['127.0.0.1', '::1'])
   const files = (): { readonly certFile: string; readonly keyFile: string } => ({ certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') })
 
   before(async function () {
@@ -95,7 +96,7 @@ describe('steno doctor, on a real API server with the real injector and operator
   const serve = async (pair: { readonly cert: string; readonly key: string }): Promise<void> => {
     await writeFile(files().certFile, pair.cert)
     await writeFile(files().keyFile, pair.key)
-    webhook = await startWebhookFor(account.injector, { authority, settings: settings(CONFIG), certificate: files(), listen: { host: '127.0.0.1', port } })
+    webhook = await startWebhookFor(account.injector, { authority, settings: settings(CONFIG), certificate: files(), listen: { port } })
     await webhook.synced
   }
   const operate = async (): Promise<void> => {
@@ -138,6 +139,20 @@ describe('steno doctor, on a real API server with the real injector and operator
     expect(found.code).to.equal(0)
     expect(textOf(found, 'injector.dry-run')).to.equal('in 1 dry run')
     expect(objectsAt(await server.client.request('/api/v1/namespaces/team-a/pods'), 'items').map(nameOf)).to.deep.equal(['server'])
+  })
+
+  it('finds nothing where API servers reach the injector by an IPv6 address', async function () {
+    if (spawnSync('ip', ['-6', 'route', 'get', '::1']).status !== 0) return this.skip()
+    const move = async (from: string, to: string): Promise<void> => {
+      for (const kind of ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations']) {
+        const path = `/apis/admissionregistration.k8s.io/v1/${kind}`
+        for await (const each of eachOf(server.client, path, { signal: new AbortController().signal })) await server.client.request(`${path}/${nameOf(each)}`, { method: 'PUT', body: JSON.parse(JSON.stringify(each).replaceAll(`https://${from}:`, `https://${to}:`)) as JsonObject })
+      }
+    }
+    await move('127.0.0.1', '[::1]')
+    const found = await during(async () => await move('[::1]', '127.0.0.1'), doctor)
+    expect(others(found)).to.deep.equal({})
+    expect(textOf(found, 'injector.answers')).to.include(`[::1]:${port} shows the certificate`)
   })
 
   it('names an injector of which no replica is ready', async () => {

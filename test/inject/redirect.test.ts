@@ -10,13 +10,13 @@ const SERVE = `
 const net = require("node:net")
 const places = process.argv.slice(1).map(place => place.split("@"))
 let ready = 0
-for (const [port, host] of places) net.createServer(socket => socket.end(port)).listen({ port, host }, () => ++ready === places.length && console.log("ready"))`
+for (const [port, host] of places) net.createServer(socket => socket.end(port)).listen({ port, ...(host === "*" ? {} : { host }) }, () => ++ready === places.length && console.log("ready"))`
 const ASK = `
 const [host, port, localAddress] = process.argv.slice(1)
 require("node:net").connect({ host, port, localAddress }).on("data", told => console.log(String(told))).on("error", error => console.log(error.code))`
 
 /**
- * A network of its own with a neighbour in another, joined by a cable. The app has 8080 and 8081 on every address, 8082 only on that of the pod, and
+ * A network of its own with a neighbour in another, joined by a cable. The app has 8080 and 8081 on every address, 8082 only on the pod's of IPv4, and
  * the recorder 15080 and up, as it listens. The neighbour has a server on 8080, too.
  */
 const SCRIPT = `
@@ -26,15 +26,15 @@ unshare -n sleep 40 & neighbour=$!
 until [ "$(readlink /proc/$neighbour/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
 ip link add inside type veth peer name outside
 ip link set outside netns $neighbour
-ip addr add 10.9.0.1/24 dev inside; ip link set inside up
+ip addr add 10.9.0.1/24 dev inside; ip addr add fd09::1/64 dev inside nodad; ip link set inside up
 neighbourly="nsenter -t $neighbour -n"
-$neighbourly sh -c 'ip addr add 10.9.0.2/24 dev outside; ip link set outside up; ip link set lo up'
+$neighbourly sh -c 'ip addr add 10.9.0.2/24 dev outside; ip addr add fd09::2/64 dev outside nodad; ip link set outside up; ip link set lo up'
 nft "$RULES"
 # A container that is started again does it again.
 nft "$RULES"
-exec 3< <(exec "$NODE" -e "$SERVE" 8080@:: 8081@:: 8082@10.9.0.1 15080@0.0.0.0 15081@0.0.0.0 15082@0.0.0.0); servers=$!
+exec 3< <(exec "$NODE" -e "$SERVE" 8080@:: 8081@:: 8082@10.9.0.1 15080@* 15081@* 15082@*); servers=$!
 read -r ready <&3
-exec 4< <(exec $neighbourly "$NODE" -e "$SERVE" 8080@:: 15080@0.0.0.0); others=$!
+exec 4< <(exec $neighbourly "$NODE" -e "$SERVE" 8080@:: 15080@*); others=$!
 read -r ready <&4
 while read -r where host port from; do
   if [ $where = outside ]; then as=$neighbourly; else as=; fi
@@ -93,8 +93,22 @@ describe('redirectRules(), in a real network', function () {
       [`inside 127.0.0.1 8080 ${OWN}`, '8080'],
       [`inside 127.0.0.1 8081 ${OWN}`, '8081'],
     ],
-    'leave no way past by ::1, where the recorder does not listen': [['inside ::1 8080', 'ECONNREFUSED']],
-    'lead nobody past by the numbers of probes who asks from inside': [['inside 127.0.0.1 15100', 'ECONNREFUSED']],
+    'do all that with IPv6, too': [
+      ['outside fd09::1 8080', '15080'],
+      ['outside fd09::1 8081', '15081'],
+      ['outside fd09::1 15100', '8080'],
+      ['inside ::1 8080', '15080'],
+      ['inside ::1 8081', '15081'],
+      ['inside fd09::1 8080', '15080'],
+      ['inside ::1 8080 ::1', '15080'],
+      ['inside fd09::2 8080', '8080'],
+    ],
+    // The app does not listen there: nothing but the recorder can say it.
+    'lead to the recorder by an address that the app does not have': [['inside ::1 8082', '15082']],
+    'lead nobody past by the numbers of probes who asks from inside': [
+      ['inside 127.0.0.1 15100', 'ECONNREFUSED'],
+      ['inside ::1 15100', 'ECONNREFUSED'],
+    ],
     'leave the ports of other pods alone': [
       ['inside 10.9.0.2 8080', '8080'],
       ['outside 127.0.0.1 8080', '8080'],

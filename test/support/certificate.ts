@@ -1,6 +1,7 @@
 /** Certificates for tests: an authority, and leaves for names and addresses. */
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { isIP } from 'node:net'
 import forge from 'node-forge'
 
 export interface Authority {
@@ -30,7 +31,7 @@ export function createAuthority(): Authority {
     cert: build(publicKey, { subject, extensions: [{ name: 'basicConstraints', cA: true, critical: true }, { name: 'keyUsage', keyCertSign: true, critical: true }], validForMs: DAY_MS }),
     issue: (names, validForMs = DAY_MS, sinceMs = 60_000) => {
       const leaf = keys()
-      const altNames = names.map(name => (/^[0-9.]+$/.test(name) ? { type: 7, ip: name } : { type: 2, value: name }))
+      const altNames = names.map(name => (isIP(name) !== 0 ? { type: 7, ip: name } : { type: 2, value: name }))
       const extensions = [{ name: 'basicConstraints', cA: false }, { name: 'extKeyUsage', serverAuth: true, clientAuth: true }, { name: 'subjectAltName', altNames }]
       return { cert: build(leaf.publicKey, { subject: [{ name: 'commonName', value: names[0] ?? '' }], extensions, validForMs, sinceMs }), key: leaf.privateKey }
     },

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createServer, isIPv6 } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +17,7 @@ import { load } from 'js-yaml'
 import { createKubeClient, KubeError } from '../../src/kube/client.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import type { Cluster } from '../../src/kube/cluster.ts'
+import { hostPort } from '../../src/platform/address.ts'
 import { objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
 import type { Json, JsonObject } from '../../src/policy/json.ts'
 import { createAuthority } from './certificate.ts'
@@ -51,13 +52,15 @@ export function kubeAssets(): string | undefined {
 export interface ApiServerOptions {
   /** Of the tokens of service accounts. */
   readonly issuer?: string
+  /** Where it listens; 127.0.0.1 when absent. */
+  readonly host?: string
 }
 
-export async function startApiServer(assets: string, { issuer = 'https://kubernetes.default.svc' }: ApiServerOptions = {}): Promise<ApiServer> {
+export async function startApiServer(assets: string, { issuer = 'https://kubernetes.default.svc', host = '127.0.0.1' }: ApiServerOptions = {}): Promise<ApiServer> {
   const folder = mkdtempSync(join(tmpdir(), 'kube-'))
   const token = randomBytes(16).toString('hex')
   const authority = createAuthority()
-  const serving = authority.issue(['127.0.0.1', 'localhost', 'kubernetes.default.svc'])
+  const serving = authority.issue([host, 'localhost', 'kubernetes.default.svc'])
   const [etcdPort, port] = [await freePort(), await freePort()]
   const file = (name: string, content: string): string => {
     const path = join(folder, name)
@@ -84,14 +87,15 @@ export async function startApiServer(assets: string, { issuer = 'https://kuberne
   const startServer = (): { readonly child: ChildProcess; readonly output: () => string } =>
     run('kube-apiserver', [
       `--etcd-servers=http://127.0.0.1:${etcdPort}`,
-      '--bind-address=127.0.0.1',
+      `--bind-address=${host}`,
       `--secure-port=${port}`,
       `--tls-cert-file=${file('tls.crt', serving.cert)}`,
       `--tls-private-key-file=${key}`,
       `--token-auth-file=${file('tokens.csv', `${token},admin,admin,system:masters\n`)}`,
       '--authorization-mode=RBAC',
       '--allow-privileged=true',
-      '--service-cluster-ip-range=10.0.0.0/24',
+      // It wants Services and itself in one family; nobody uses the address that it advertises.
+      ...(isIPv6(host) ? ['--service-cluster-ip-range=fd00:10::/112', '--advertise-address=2001:db8::1'] : ['--service-cluster-ip-range=10.0.0.0/24']),
       `--service-account-issuer=${issuer}`,
       `--service-account-key-file=${key}`,
       `--service-account-signing-key-file=${key}`,
@@ -99,7 +103,7 @@ export async function startApiServer(assets: string, { issuer = 'https://kuberne
       '--v=0',
     ])
   let server = startServer()
-  const cluster: Cluster = { server: new URL(`https://127.0.0.1:${port}`), ca: authority.cert, token: async () => token }
+  const cluster: Cluster = { server: new URL(`https://${hostPort(host, port)}`), ca: authority.cert, token: async () => token }
   const client = createKubeClient(cluster)
   const ready = async (): Promise<void> => {
     const deadline = performance.now() + READY_MS

@@ -3,6 +3,7 @@
  * Precedence: `start`, then bodies of either side as they come, then `end`.
  */
 
+import { hostPort } from '../../platform/address.ts'
 import type { ClientInfo, FrameContent, FrameOf, Identity, Link, Outcome, Side } from '../../record/frame.ts'
 import { classifyEra } from '../../record/jsonrpc.ts'
 import type { Message } from '../../record/jsonrpc.ts'
@@ -107,7 +108,7 @@ export class ExchangeRecord {
       method,
       target: recordableTarget(target, keyedHash),
       headers: recordableHeaders(raw, keyedHash),
-      peer: `${address}:${port}`,
+      peer: hostPort(address, port),
       era,
       ...(version === undefined ? {} : { version }),
       ...(mismatch ? { mismatch: true as const } : {}),

@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import { plainAddress } from '../../platform/address.ts'
 import type { Outcome } from '../../record/frame.ts'
 import type { Message, Scan } from '../../record/jsonrpc.ts'
 import { recordableHeaders } from '../../record/redact.ts'
@@ -80,7 +81,7 @@ export class Exchange {
     this.#upgrade = upgrade
     this.#method = req.method ?? 'GET'
     const { remoteAddress = '', remotePort = 0 } = req.socket
-    this.#record = new ExchangeRecord(deps, { method: this.#method, target: req.url ?? '/', raw: req.rawHeaders, address: remoteAddress, port: remotePort }, deps.nextExchange())
+    this.#record = new ExchangeRecord(deps, { method: this.#method, target: req.url ?? '/', raw: req.rawHeaders, address: plainAddress(remoteAddress), port: remotePort }, deps.nextExchange())
   }
 
   /** Handles it to its end. Never throws. */

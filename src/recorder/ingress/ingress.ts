@@ -8,10 +8,12 @@ import { createServer, ServerResponse } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, isIPv6 } from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Pool } from 'undici'
 import { StenoError } from '../../errors.ts'
+import type { Address } from '../../platform/address.ts'
+import { listen } from '../../platform/listen.ts'
 import type { Log } from '../../platform/log.ts'
 import { Exchange } from './exchange.ts'
 import type { ExchangeDeps, Upgrade } from './exchange.ts'
@@ -33,8 +35,7 @@ export interface Ingress {
 }
 
 export interface IngressOptions {
-  readonly host: string
-  readonly port: number
+  readonly listen: Address
   readonly upstream: URL
   /** Address of this machine from which it connects to the upstream; the kernel's choice when absent. */
   readonly connectFrom?: string | undefined
@@ -142,18 +143,9 @@ export function createIngress(options: IngressOptions): Ingress {
     socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   })
 
-  const listen = (): Promise<number> =>
-    new Promise((resolve, reject) => {
-      server.once('error', (cause: NodeJS.ErrnoException) => {
-        const why = cause.code === 'EADDRINUSE' ? 'another program listens there; stop it or choose another port with --listen HOST:PORT' : cause.message
-        reject(new StenoError('listen.failed', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }))
-      })
-      server.listen(options.port, options.host, () => resolve((server.address() as AddressInfo).port))
-    })
-
   return {
     start: async () => {
-      const port = await listen()
+      const port = await listen(server, options.listen, '--listen')
       const wrong = problemOf(await tryUpstream(server, options), options)
       if (wrong !== undefined) {
         server.close()

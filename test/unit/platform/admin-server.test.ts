@@ -9,7 +9,7 @@ describe('createAdminServer()', () => {
 
   beforeEach(async () => {
     ready = { ready: true }
-    server = createAdminServer({ host: '127.0.0.1', port: 0, metrics: { text: async () => 'steno_up 1\n', contentType: 'text/plain; version=0.0.4' }, ready: () => ready })
+    server = createAdminServer({ listen: { host: '127.0.0.1', port: 0 }, metrics: { text: async () => 'steno_up 1\n', contentType: 'text/plain; version=0.0.4' }, ready: () => ready })
     base = `http://127.0.0.1:${(await server.start()).port}`
   })
   afterEach(() => server.stop())
@@ -51,7 +51,7 @@ describe('createAdminServer()', () => {
   })
 
   it('start() fails with listen.failed and advice when the port is taken', async () => {
-    const second = createAdminServer({ host: '127.0.0.1', port: Number(new URL(base).port), metrics: { text: async () => '', contentType: '' }, ready: () => ready })
+    const second = createAdminServer({ listen: { host: '127.0.0.1', port: Number(new URL(base).port) }, metrics: { text: async () => '', contentType: '' }, ready: () => ready })
     const error = await second.start().then(() => undefined, (reason: unknown) => reason)
     expect(error).to.include({ code: 'listen.failed' })
     expect(String(error)).to.match(/--admin/)

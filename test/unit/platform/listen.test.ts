@@ -12,11 +12,13 @@ describe('listen()', () => {
   })
 
   it('rejects with listen.failed and names the flag when the port is taken, and the cause when it is something else', async () => {
-    const [one, two, three] = [createServer(), createServer(), createServer()] as const
+    const [one, two, three, four] = [createServer(), createServer(), createServer(), createServer()] as const
     const port = await listen(one, { host: '127.0.0.1', port: 0 }, '--listen')
     const taken: unknown = await listen(two, { host: '127.0.0.1', port }, '--listen').catch((error: unknown) => error)
     expect(taken).to.include({ code: 'listen.failed' })
     expect(String(taken)).to.match(/choose another port with --listen HOST:PORT/)
+    const everywhere: unknown = await listen(four, { port }, '--listen').catch((error: unknown) => error)
+    expect(String(everywhere)).to.include(`cannot listen on *:${port}: another program listens there`)
     const nowhere: unknown = await listen(three, { host: '203.0.113.1', port: 0 }, '--listen').catch((error: unknown) => error)
     expect(nowhere).to.include({ code: 'listen.failed' })
     expect(String(nowhere)).to.match(/EADDRNOTAVAIL/)

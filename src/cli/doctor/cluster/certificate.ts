@@ -1,8 +1,10 @@
 /** The certificate that the injector has, the one that it shows, and what the API server trusts. */
 
 import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 
+import { hostPort } from '../../../platform/address.ts'
 import { objectAt, objectsAt, textAt } from '../../../policy/json.ts'
 import type { JsonObject } from '../../../policy/json.ts'
 import { SECRET } from '../../../webhook/certificates/issuer.ts'
@@ -31,7 +33,7 @@ async function targetOf(subject: ClusterSubject, signal: AbortSignal): Promise<T
   const url = webhooksOf(await subject.configurations(signal)).map(each => textAt(objectAt(each, 'clientConfig'), 'url') ?? '').find(each => URL.canParse(each))
   if (url === undefined) return { host: `${INJECTOR}.${await subject.installation(signal)}.svc`, port: 443, isService: true }
   const { hostname, port } = new URL(url)
-  return { host: hostname, port: port === '' ? 443 : Number(port), isService: false }
+  return { host: hostname.replaceAll(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port), isService: false }
 }
 
 /** As it is kept. Rejects with a KubeError; a text says why there is none. */
@@ -81,7 +83,7 @@ export async function checkTrust(subject: ClusterSubject, signal: AbortSignal): 
 
 export async function checkAnswer(subject: ClusterSubject, signal: AbortSignal): Promise<CheckResult> {
   const target = await targetOf(subject, signal)
-  const place = `${target.host}:${target.port}`
+  const place = hostPort(target.host, target.port)
   if (target.isService && !subject.inPod) return note('not looked at: only pods of the cluster reach its Service', 'whether it shows the certificate that it should is seen from there', 'run this in the cluster too: docs/troubleshooting.md')
   let shown: X509Certificate | undefined
   try {
@@ -113,7 +115,7 @@ async function shownBy(subject: ClusterSubject, signal: AbortSignal): Promise<re
 async function peerOf({ host, port }: Target, signal: AbortSignal): Promise<X509Certificate | undefined> {
   return await new Promise((resolve, reject) => {
     // What it shows is looked at here; whether it is to be trusted is another check.
-    const socket = connect({ host, port, rejectUnauthorized: false, ...(/^[\d.:[\]]+$/.test(host) ? {} : { servername: host }) })
+    const socket = connect({ host, port, rejectUnauthorized: false, ...(isIP(host) === 0 ? { servername: host } : {}) })
     const end = (): void => void socket.destroy(new Error('stopped'))
     signal.addEventListener('abort', end, { once: true })
     socket.once('error', reject)
