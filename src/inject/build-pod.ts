@@ -1,36 +1,17 @@
 /** A pod that carries no injection, with a recorder put into it. */
 
-import { objectAt, textAt } from '../policy/json.ts'
+import { listAt, objectAt, textAt } from '../policy/json.ts'
 import type { Json, JsonObject } from '../policy/json.ts'
-import type { EffectivePolicy } from '../policy/merge.ts'
-import type { Capture } from '../policy/session-policy.ts'
 import { keepAdditions } from './keep-additions.ts'
 import { INJECTED_ANNOTATION, RECORDED_LABEL, SAFE_TO_EVICT_ANNOTATION, VOLUMES } from './marks.ts'
-import type { Injected, InjectedPort, SidecarMode } from './marks.ts'
-import type { PodFacts } from './pod-facts.ts'
+import type { Injected, SidecarMode } from './marks.ts'
 import { recorderParts } from './recorder-container.ts'
+import type { RecorderInput } from './recorder-container.ts'
 import { probesPastRecorder, redirectContainer } from './redirect.ts'
-import type { InjectorSettings } from './settings.ts'
 import type { Earlier, StrippedPod } from './strip-pod.ts'
 import { takeOverPorts } from './take-over-ports.ts'
 
-export interface Plan {
-  readonly facts: PodFacts
-  readonly policy: EffectivePolicy
-  readonly settings: InjectorSettings
-  readonly mode: SidecarMode
-  readonly capture: Exclude<Capture, 'Auto'>
-  readonly ports: readonly InjectedPort[]
-  readonly assignedUids: boolean
-  /** Role that the recorder takes on in AWS. */
-  readonly roleArn: string | undefined
-  /** The policies as recorders read them, in the order of their names. */
-  readonly compiled: readonly string[]
-  /** Short digest of a text. */
-  readonly digest: (text: string) => string
-}
-
-export function buildPod(stripped: StrippedPod, plan: Plan): JsonObject {
+export function buildPod(stripped: StrippedPod, plan: RecorderInput): JsonObject {
   const { capture, ports, settings, policy, mode } = plan
   const original = objectAt(stripped.pod, 'spec')
   const names = capture === 'Port' ? ports.flatMap(({ name }) => name ?? []) : []
@@ -76,11 +57,11 @@ interface Parts {
  */
 function lists(spec: JsonObject, { earlier }: StrippedPod, { container, volumes, redirect, mode }: Parts): JsonObject {
   const inits = [...(redirect === undefined ? [] : [redirect]), ...(mode === 'native' ? [container] : [])]
-  const initContainers = inserted(listOf(spec, 'initContainers'), inits, earlier.initContainers, mode === 'native' ? 'first' : 'last')
+  const initContainers = inserted(listAt(spec, 'initContainers'), inits, earlier.initContainers, mode === 'native' ? 'first' : 'last')
   return {
-    containers: mode === 'plain' ? inserted(listOf(spec, 'containers'), [container], earlier.containers, 'last') : listOf(spec, 'containers'),
+    containers: mode === 'plain' ? inserted(listAt(spec, 'containers'), [container], earlier.containers, 'last') : listAt(spec, 'containers'),
     ...(initContainers.length === 0 ? {} : { initContainers }),
-    volumes: inserted(listOf(spec, 'volumes'), volumes, earlier.volumes, 'last', (wanted: JsonObject) => wanted),
+    volumes: inserted(listAt(spec, 'volumes'), volumes, earlier.volumes, 'last', (wanted: JsonObject) => wanted),
   }
 }
 
@@ -98,9 +79,4 @@ function inserted(list: readonly Json[], ours: readonly JsonObject[], earlier: R
 function safeToEvict(present: string | undefined): string {
   const names = present === undefined ? [] : present.split(',').filter(name => name.trim() !== '')
   return [...names, ...[VOLUMES.spool, VOLUMES.noApiToken].filter(ours => !names.some(name => name.trim() === ours))].join(',')
-}
-
-function listOf(object: JsonObject, name: string): readonly Json[] {
-  const value = object[name]
-  return Array.isArray(value) ? value : []
 }

@@ -4,8 +4,8 @@
  * and keep asking the app: an app's liveness must never depend on the recorder.
  */
 
-import { isObject, numberAt, objectsAt, textAt } from '../policy/json.ts'
-import type { Json, JsonObject } from '../policy/json.ts'
+import { isObject, listAt, numberAt, objectsAt, textAt } from '../policy/json.ts'
+import type { JsonObject } from '../policy/json.ts'
 import type { RenamedPort } from './marks.ts'
 import { mapProbePorts } from './probe-ports.ts'
 
@@ -23,7 +23,7 @@ export function takeOverPorts(spec: JsonObject, names: readonly string[]): Taken
   const renamed: RenamedPort[] = []
   const rename = (container: JsonObject): JsonObject => {
     const mine: { from: string; to: string; port: number | undefined }[] = []
-    const ports = listOf(container, 'ports').map(port => {
+    const ports = listAt(container, 'ports').map(port => {
       if (!isObject(port) || (textAt(port, 'protocol') ?? 'TCP') !== 'TCP') return port
       const from = names.find(name => name === port['name'])
       if (from === undefined) return port
@@ -36,9 +36,9 @@ export function takeOverPorts(spec: JsonObject, names: readonly string[]): Taken
     renamed.push(...mine.map(({ from, to }) => ({ container: textAt(container, 'name') ?? '', from, to })))
     return mapProbePorts({ ...container, ports }, asked => mine.find(({ from }) => from === asked)?.port)
   }
-  const containers = listOf(spec, 'containers').map(each => (isObject(each) ? rename(each) : each))
+  const containers = listAt(spec, 'containers').map(each => (isObject(each) ? rename(each) : each))
   if (!Array.isArray(spec['initContainers'])) return { spec: { ...spec, containers }, renamed }
-  const initContainers = listOf(spec, 'initContainers').map(each => (isObject(each) && each['restartPolicy'] === 'Always' ? rename(each) : each))
+  const initContainers = listAt(spec, 'initContainers').map(each => (isObject(each) && each['restartPolicy'] === 'Always' ? rename(each) : each))
   return { spec: { ...spec, containers, initContainers }, renamed }
 }
 
@@ -49,9 +49,4 @@ export function freeName(name: string, used: ReadonlySet<string>): string {
     const free = `${name.slice(0, MAX_PORT_NAME - suffix.length).replace(/-$/, '')}${suffix}`
     if (!used.has(free)) return free
   }
-}
-
-function listOf(object: JsonObject, name: string): readonly Json[] {
-  const value = object[name]
-  return Array.isArray(value) ? value : []
 }

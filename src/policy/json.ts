@@ -15,16 +15,20 @@ export function objectAt(value: Json | undefined, key: string): JsonObject {
   return isObject(found) ? found : {}
 }
 
+/** All entries of a list; none where no list stands. */
+export function listAt(value: Json | undefined, key: string): readonly Json[] {
+  const found = isObject(value) ? value[key] : undefined
+  return Array.isArray(found) ? found : []
+}
+
 /** The objects of a list; none where no list stands. */
 export function objectsAt(value: Json | undefined, key: string): readonly JsonObject[] {
-  const found = isObject(value) ? value[key] : undefined
-  return Array.isArray(found) ? found.filter(isObject) : []
+  return listAt(value, key).filter(isObject)
 }
 
 /** The texts of a list, in their order; none where no list stands. */
 export function stringsAt(value: Json | undefined, key: string): readonly string[] {
-  const found = isObject(value) ? value[key] : undefined
-  return Array.isArray(found) ? found.filter((each: Json) => typeof each === 'string') : []
+  return listAt(value, key).filter(each => typeof each === 'string')
 }
 
 /** The text, or undefined where something else stands. */
