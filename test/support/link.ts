@@ -10,6 +10,8 @@ export interface Link {
   readonly port: number
   /** New connections go to these, in turn. Those that are open stay where they are. */
   to(ports: readonly number[]): void
+  /** How many connections found nobody there so far. */
+  refused(): number
   /** Nothing passes any more, and nothing is closed. */
   silence(): void
   /** New connections pass again; those that fell silent stay so. */
@@ -21,6 +23,7 @@ export async function openLink(ports: readonly number[]): Promise<Link> {
   let targets = ports
   let turn = 0
   let silent = false
+  let refused = 0
   const pairs = new Set<readonly [Socket, Socket]>()
   const held = new Set<Socket>()
   const server = createServer(client => {
@@ -30,6 +33,9 @@ export async function openLink(ports: readonly number[]): Promise<Link> {
       return
     }
     const target = connect(targets[turn++ % targets.length] ?? 0, '127.0.0.1')
+    target.on('error', error => {
+      if ('code' in error && error.code === 'ECONNREFUSED') refused++
+    })
     const pair = [client, target] as const
     pairs.add(pair)
     for (const [from, into] of [[client, target], [target, client]] as const) {
@@ -61,6 +67,7 @@ export async function openLink(ports: readonly number[]): Promise<Link> {
     to: next => {
       targets = next
     },
+    refused: () => refused,
     silence: () => {
       silent = true
       silenced.push(...pairs)

@@ -148,15 +148,14 @@ describe('createTimeline()', () => {
     expect(rows()[0]?.kind).to.equal('OTHER')
   })
 
-  it('stays quick on 100,000 frames', () => {
+  it('pairs 100,000 frames without looking at all of them for each', () => {
     const { request, response, rows } = story()
     for (let i = 0; i < 50_000; i++) {
       request({ exchange: i, atMs: i }, 'client', 0)
       if (i % 2 === 0) response({ exchange: i, atMs: i }, 'server', 0)
     }
-    const started = performance.now()
+    // One that looks at every frame for each would not end in the time that a test has.
     expect(rows().filter(row => row.pair !== undefined)).to.have.length(50_000)
-    expect(performance.now() - started).to.be.lessThan(5000)
   })
 })
 
