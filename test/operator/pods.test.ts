@@ -162,7 +162,7 @@ describe('operator and pods, on a real API server', function () {
     await policies.says('foreign', 'tools', 'NetworkReady', 'OtherPolicies')
     expect(await found(server.client, path('foreign', 'networkpolicies', 'steno-network-tools'))).to.equal(undefined)
     await other([{ ports: [{ protocol: 'TCP', port: 8000, endPort: 8100 }] }])
-    expect(await policies.says('foreign', 'tools', 'NetworkReady', 'OtherPolicyAdmits')).to.include('NetworkPolicy deny may admit the direct port (8080)')
+    expect(await policies.says('foreign', 'tools', 'NetworkReady', 'OtherPolicyAdmits')).to.include('NetworkPolicy deny may admit the direct port (8080), past the recorder: let it admit 15080 instead')
     await other([])
     await policies.says('foreign', 'tools', 'NetworkReady', 'OtherPolicies')
     // Our label does not make it ours.
@@ -186,7 +186,7 @@ describe('operator and pods, on a real API server', function () {
     })
     const allow = `${path('redirect', 'networkpolicies', 'allow')}?fieldManager=admin&force=true`
     await server.client.request(allow, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body: { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name: 'allow' }, spec: { podSelector: {}, policyTypes: ['Ingress'], ingress: [{}] } } })
-    expect(await policies.says('redirect', 'tools', 'NetworkReady', 'OtherPolicyAdmits')).to.include('NetworkPolicy allow may admit the direct port (15100, 15101)')
+    expect(await policies.says('redirect', 'tools', 'NetworkReady', 'OtherPolicyAdmits')).to.include('NetworkPolicy allow may admit the direct port (15100, 15101), past the recorder: let it admit 8080, 9000 instead')
     await remove('redirect', 'networkpolicies', 'allow')
     await policies.says('redirect', 'tools', 'NetworkReady', 'Closed')
     await policies.put('redirect', 'tools', { selector: { matchLabels: { app: 'mcp' } }, capture: 'Redirect', directPort: 'Open' })

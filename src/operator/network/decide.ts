@@ -37,7 +37,7 @@ export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], al
   const recorded = pods.filter(({ mark }) => mark !== undefined)
   const direct = new Set(recorded.flatMap(({ mark }) => portsPast(mark)))
   // On another pod of the same policy the number may be something else; closing it there would break it.
-  const used = recorded.flatMap(pod => [...pod.ports, ...recordedNumbers(pod.mark)].filter(port => direct.has(port) && !portsPast(pod.mark).includes(port)).map(port => ({ pod: pod.name, port })))
+  const used = recorded.flatMap(pod => [...pod.ports, ...portsThrough(pod.mark)].filter(port => direct.has(port) && !portsPast(pod.mark).includes(port)).map(port => ({ pod: pod.name, port })))
   const shared = used[0]
   const closed = [...direct].filter(port => !used.some(each => each.port === port)).toSorted((a, b) => a - b)
   const isOurs = (each: JsonObject): boolean => {
@@ -55,7 +55,7 @@ export function planNetwork(policy: SessionPolicy, pods: readonly PodEntry[], al
       condition:
         open === undefined
           ? say('True', 'OtherPolicies', `NetworkPolicy ${name} decides what comes to the pods, and does not admit the direct ports (${[...direct].join(', ')}).`)
-          : say('False', 'OtherPolicyAdmits', `NetworkPolicy ${textAt(open['metadata'], 'name') ?? ''} may admit the direct port (${[...direct].join(', ')}), past the recorder: let it name the recorder's port instead, or set directPort: Open.`),
+          : say('False', 'OtherPolicyAdmits', `NetworkPolicy ${textAt(open['metadata'], 'name') ?? ''} may admit the direct port (${[...direct].join(', ')}), past the recorder: let it admit ${[...new Set(recorded.flatMap(({ mark }) => portsThrough(mark)))].join(', ')} instead, or set directPort: Open.`),
     }
   }
   if (closed.length === 0 && shared === undefined) return { plan: 'none', condition: say('True', 'NothingToClose', 'No recorded pod has a port that could be reached past the recorder.') }
@@ -71,9 +71,9 @@ function portsPast(mark: InjectedMark | undefined): readonly number[] {
   return mark?.ports.map(({ port }, index) => (mark.capture === 'Port' ? port : FIRST_PROBE_PORT + index)) ?? []
 }
 
-/** By which callers reach the recorder, though no container may name them. */
-function recordedNumbers(mark: InjectedMark | undefined): readonly number[] {
-  return mark?.capture === 'Redirect' ? mark.ports.map(({ port }) => port) : []
+/** By which callers reach the recorder. With `Redirect` no container need name them. */
+function portsThrough(mark: InjectedMark | undefined): readonly number[] {
+  return mark?.ports.map(({ port, listen }) => (mark.capture === 'Port' ? listen : port)) ?? []
 }
 
 function wantedNetworkPolicy(policy: SessionPolicy, closed: readonly number[], digest: (text: string) => string): JsonObject {
