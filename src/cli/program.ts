@@ -83,25 +83,18 @@ export function createProgram(io: CliIo, done: (code: ExitCode) => void): Comman
 type Done = (code: ExitCode) => void
 
 function addUp(program: Command, io: CliIo, done: Done): void {
-  program
-    .command('up')
-    .description('record an MCP server: put the recorder before it and keep the recordings in a folder')
-    .requiredOption('--upstream <url>', 'where the MCP server is, like http://127.0.0.1:3001/mcp')
-    .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
-    .option('--archive-max <size>', 'most that the folder may hold (default: no limit)')
-    .option('--sink <place>', 'ship to Amazon Data Firehose instead: firehose://stream?region=eu-west-1')
-    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive; with --sink, ./spool)')
-    .option('--listen <host:port>', 'where clients connect', '127.0.0.1:15080')
-    .option('--admin <host:port>', 'health and metrics', '127.0.0.1:15090')
+  withRecording(
+    program
+      .command('up')
+      .description('record an MCP server: put the recorder before it and keep the recordings in a folder')
+      .requiredOption('--upstream <url>', 'where the MCP server is, like http://127.0.0.1:3001/mcp')
+      .option('--listen <host:port>', 'where clients connect', '127.0.0.1:15080')
+      .option('--admin <host:port>', 'health and metrics', '127.0.0.1:15090'),
+  )
     .addOption(new Option('--on-failure <what>', 'when recording is impossible').choices(['block', 'allow']).default('block'))
-    .addOption(new Option('--durability <when>', 'pass on what is on local disk, or only what the sink has').choices(['local', 'off-pod']).default('local'))
-    .option('--off-pod-wait <time>', 'longest wait for the sink with off-pod, then as --on-failure says (default: 30s)')
-    .option('--spool-max <size>', 'most that the spool may take', '512Mi')
-    .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
     .option('--server-name <name>', 'name of the server in recordings (default: from the URL)')
     .option('--key-file <file>', 'key for the hashes of what is not kept (default: one per run)')
-    .option('--termination-log <file>', 'gets a line when it ends with something unshipped, or fails')
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .addOption(logLevelOption())
     .action(async (options: UpOptions) => done(await (await import('./up.ts')).runUp(options, io)))
 }
 
@@ -153,26 +146,19 @@ function addProof(program: Command, io: CliIo, done: Done): void {
 }
 
 function addCluster(program: Command, io: CliIo, done: Done): void {
-  program
-    .command('record')
-    .description('the recorder as the sidecar of a pod: as up, for servers on ports of the same pod')
-    .requiredOption('--port <listen=app...>', 'where clients connect, and where the server listens: 15080=8080')
-    .option('--connect-from <address>', 'IPv4 address of this machine from which to connect to the server (default: as the system chooses)')
-    .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
-    .option('--archive-max <size>', 'most that the folder may hold (default: no limit)')
-    .option('--sink <place>', 'ship to Amazon Data Firehose instead: firehose://stream?region=eu-west-1')
-    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive; with --sink, ./spool)')
-    .option('--admin <host:port>', 'health and metrics', '*:15090')
+  withRecording(
+    program
+      .command('record')
+      .description('the recorder as the sidecar of a pod: as up, for servers on ports of the same pod')
+      .requiredOption('--port <listen=app...>', 'where clients connect, and where the server listens: 15080=8080')
+      .option('--connect-from <address>', 'IPv4 address of this machine from which to connect to the server (default: as the system chooses)')
+      .option('--admin <host:port>', 'health and metrics; * is every address', '*:15090'),
+  )
     .addOption(new Option('--on-failure <what>', 'when recording is impossible; policies of the pod say it otherwise').choices(['block', 'allow']).default('block'))
-    .addOption(new Option('--durability <when>', 'pass on what is on local disk, or only what the sink has').choices(['local', 'off-pod']).default('local'))
-    .option('--off-pod-wait <time>', 'longest wait for the sink with off-pod, then as --on-failure says (default: 30s)')
-    .option('--spool-max <size>', 'most that the spool may take', '512Mi')
-    .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
     .option('--server-name <name>', 'name of the server in recordings', 'mcp')
     .option('--policies <dir>', 'folder in which the policies of the pod are kept up to date: DIR/NAME/policy.json')
     .option('--key-file <file>', 'key for the hashes of what is not kept (default, and while there is no such file: one per run)')
-    .option('--termination-log <file>', 'gets a line when it ends with something unshipped, or fails')
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .addOption(logLevelOption())
     .action(async (options: RecordOptions) => done(await (await import('./record.ts')).runRecord(options, io)))
   program
     .command('ready')
@@ -184,8 +170,8 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .command('inject')
     .description('the admission webhook that puts recorders into pods; with --dry-run, what it would do with a file')
     .option('--config <file>', 'what the installation says about every recorder: image, sink, resources')
-    .option('--listen <host:port>', 'where the API server asks', '*:9443')
-    .option('--admin <host:port>', 'health and metrics', '*:15090')
+    .option('--listen <host:port>', 'where the API server asks; * is every address', '*:9443')
+    .option('--admin <host:port>', 'health and metrics; * is every address', '*:15090')
     .option('--certificate <file>', 'certificate of the webhook, reread when it changes')
     .option('--key <file>', 'key of the certificate')
     .option('--sink <place>', 'firehose://stream?region=eu-west-1: record there who reaches past a recorder')
@@ -194,7 +180,7 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .option('--spool-max <size>', 'most that it may take', '64Mi')
     .option('--own-certificates', 'make and rotate the certificates instead, in a Secret of the installation')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .addOption(logLevelOption())
     .option('--drain <time>', 'how long to answer on when told to stop', '10s')
     .option('--dry-run', 'decide on the pods in a file, and print them as they would be')
     .option('-f, --file <file>', 'pods or workloads, for --dry-run; - is standard input')
@@ -206,10 +192,10 @@ function addCluster(program: Command, io: CliIo, done: Done): void {
     .command('operate')
     .description('the operator: gives each session policy what it needs in the cluster, and says in its status what is true')
     .option('--config <file>', 'what the installation says about every recorder, as the injector has it')
-    .option('--admin <host:port>', 'health and metrics', '*:15090')
+    .option('--admin <host:port>', 'health and metrics; * is every address', '*:15090')
     .option('--kubeconfig <file>', 'how to reach the API server (default: as the pod)')
     .option('--drain <time>', 'how long work under way may go on when told to stop', '20s')
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'))
+    .addOption(logLevelOption())
     .action(async (options: OperateOptions) => done(await (await import('./operate.ts')).runOperate(options, io)))
 }
 
@@ -241,6 +227,20 @@ function addCompletion(program: Command, io: CliIo, done: Done): void {
     .action(async (shell: string) => done(await (await import('./completion/scripts.ts')).runCompletion(shell, io)))
 }
 
+/** Where a recorder keeps and ships what it records, and when it passes on. */
+function withRecording(command: Command): Command {
+  return command
+    .option('--archive <dir>', 'folder for recordings (default: STENO_ARCHIVE, else ./recordings)')
+    .option('--archive-max <size>', 'most that the folder may hold (default: no limit)')
+    .option('--sink <place>', 'ship to Amazon Data Firehose instead: firehose://stream?region=eu-west-1')
+    .option('--spool <dir>', 'folder for what is not yet shipped (default: .spool in the archive; with --sink, ./spool)')
+    .option('--spool-max <size>', 'most that the spool may take', '512Mi')
+    .option('--linger <seconds>', 'longest wait before a segment is shipped', '5')
+    .addOption(new Option('--durability <when>', 'pass on what is on local disk, or only what the sink has').choices(['local', 'off-pod']).default('local'))
+    .option('--off-pod-wait <time>', 'longest wait for the sink with off-pod, then as --on-failure says (default: 30s)')
+    .option('--termination-log <file>', 'gets a line when it ends with something unshipped, or fails')
+}
+
 function withSourceFlags(command: Command): Command {
   return command
     .option('--archive <place>', 'folder of recordings, or s3://bucket/prefix (default: STENO_ARCHIVE, else ./recordings)')
@@ -252,6 +252,10 @@ function withOutput(command: Command): Command {
     .addOption(new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'))
     .option('--no-headers', 'leave out the titles of columns')
     .addOption(colorOption())
+}
+
+function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info')
 }
 
 function colorOption(): Option {
