@@ -22,15 +22,14 @@ const FETCH_MS = 60_000
 
 const transports = new Map<string, StreamableHTTPServerTransport>()
 
-const TOOLS = ['answer', 'slow', 'environment']
+const TOOLS = ['answer', 'environment']
 
 function newServer(): Server {
   const server = new Server({ name: 'scenario', version: '1.0.0' }, { capabilities: { tools: {} } })
   server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: TOOLS.map(name => ({ name, inputSchema: { type: 'object' as const } })) }))
-  server.setRequestHandler(CallToolRequestSchema, async ({ params: { name, arguments: args = {} } }) => {
+  server.setRequestHandler(CallToolRequestSchema, ({ params: { name, arguments: args = {} } }) => {
     // All that a program in this container could find.
     if (name === 'environment') return { content: [{ type: 'text', text: JSON.stringify(process.env) }] }
-    if (name === 'slow') await wait(Number(args['ms']))
     return { content: [{ type: 'text', text: `answer-${String(args['id'])}` }] }
   })
   return server
@@ -44,15 +43,16 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
   const id = req.headers['mcp-session-id']
   const known = typeof id === 'string' ? transports.get(id) : undefined
   if (known !== undefined) return await known.handleRequest(req, res)
-  // The SDK refuses what is no initialize, and a session that it does not know.
-  const transport: StreamableHTTPServerTransport = new StreamableHTTPServerTransport({
-    sessionIdGenerator: () => randomUUID(),
-    onsessioninitialized: session => void transports.set(session, transport),
-  })
+  // Of a session that ended with the program before; the client then begins another.
   if (typeof id === 'string') {
     res.writeHead(404).end()
     return
   }
+  // The SDK refuses what is no initialize.
+  const transport: StreamableHTTPServerTransport = new StreamableHTTPServerTransport({
+    sessionIdGenerator: () => randomUUID(),
+    onsessioninitialized: session => void transports.set(session, transport),
+  })
   await newServer().connect(transport as Parameters<Server['connect']>[0])
   await transport.handleRequest(req, res)
 }

@@ -37,16 +37,18 @@ describe('an upgrade in a cluster', function () {
     const [before] = await pods(ns.name)
     await counts({ recorded: 1, outdated: 0 })
     const client = steadyClient(await urlOf(ns.name), 'upgrade')
-    await until('answers', async () => (client.answered.length > 5 ? true : undefined))
-
-    await install(['recorder.cpu=10m'])
-    await counts({ recorded: 1, outdated: 1 })
-    const [during] = await pods(ns.name)
-    expect(nameOf(during ?? {})).to.equal(nameOf(before ?? {}))
-    expect(setUpOf(during)).to.equal(setUpOf(before))
-    const so = client.answered.length
-    await until('more answers', async () => (client.answered.length > so + 5 ? true : undefined))
-    await client.stop()
+    try {
+      await until('answers', async () => (client.answered.length > 5 ? true : undefined))
+      await install(['recorder.cpu=10m'])
+      await counts({ recorded: 1, outdated: 1 })
+      const [during] = await pods(ns.name)
+      expect(nameOf(during ?? {})).to.equal(nameOf(before ?? {}))
+      expect(setUpOf(during)).to.equal(setUpOf(before))
+      const so = client.answered.length
+      await until('more answers', async () => (client.answered.length > so + 5 ? true : undefined))
+    } finally {
+      await client.stop()
+    }
     expect(client.failed).to.deep.equal([])
 
     await kubectl(['rollout', 'restart', 'deployment/server', '-n', ns.name])
