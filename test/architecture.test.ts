@@ -101,6 +101,14 @@ describe('architecture', () => {
     expect(wrong).to.deep.equal([])
   })
 
+  it('what a file of src exports, another file uses', () => {
+    const texts = new Map(sourceFiles(root, ['src', 'test', 'bench', 'demo', 'hack', 'conformance']).map(file => [file, withoutComments(readFileSync(join(root, file), 'utf8'))] as const))
+    const words = [...texts].map(([file, text]) => ({ file, names: new Set(text.match(/\w+/g)) }))
+    const exported = files.flatMap(file => [...(texts.get(file) ?? '').matchAll(/^export (?:async )?(?:function\*?|const|class) (\w+)/gm)].map(match => ({ file, name: match[1] ?? '' })))
+    expect(exported).to.have.length.greaterThan(300)
+    expect(exported.filter(({ file, name }) => !words.some(each => each.file !== file && each.names.has(name))).map(({ file, name }) => `${file}: ${name}`)).to.deep.equal([])
+  })
+
   it('docs/errors.md lists exactly the codes of src/errors.ts', () => {
     const union = /export type ErrorCode =([\s\S]*?)\n\n/.exec(readFileSync(join(root, 'src/errors.ts'), 'utf8'))?.[1] ?? ''
     const codes = [...union.matchAll(/'([^']+)'/g)].map(match => match[1])

@@ -32,7 +32,7 @@ export interface Contents {
 }
 
 /** @param folder new or empty */
-export async function makeRoot(folder: string): Promise<Contents> {
+async function makeRoot(folder: string): Promise<Contents> {
   await mkdir(folder, { recursive: true })
   if ((await readdir(folder)).length > 0) throw new Error(`${folder} is not empty; name another folder, or empty it`)
   const node = await realpath(process.execPath)

@@ -8,7 +8,7 @@ import { crc32, createInflateRaw, inflateRawSync } from 'node:zlib'
 import type { ObjectReader } from './archive.ts'
 
 /** A member whose payload is no larger is inflated in one go. */
-export const SMALL_PAYLOAD_BYTES = 8 * 1024 * 1024
+const SMALL_PAYLOAD_BYTES = 8 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
 /** Beyond this, a payload that is also improbably dense is taken for a bomb. JSON lines deflate to a tenth, hardly to a hundredth. */
 const SUSPECT_BYTES = 256 * 1024 * 1024

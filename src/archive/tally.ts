@@ -88,7 +88,7 @@ function addLate(tally: Tally, late: NonNullable<FrameOf<'body'>['late']>): void
 }
 
 /** Each answer counts once: an error object, or a result that says `isError`. */
-export function isErrorAnswer(frame: FrameOf<'mcp'>): boolean {
+function isErrorAnswer(frame: FrameOf<'mcp'>): boolean {
   return frame.type === 'response' && (frame.isError === true || frame.errorCode !== undefined)
 }
 

@@ -30,7 +30,7 @@ export function directionText(row: Row): string {
   return row.from === undefined ? '-' : row.from === 'client' ? 'client →' : '← server'
 }
 
-export function kindTone(row: Row): Tone | undefined {
+function kindTone(row: Row): Tone | undefined {
   if (row.isError) return 'bad'
   return row.kind === 'NTF' || row.kind === 'OPEN' || row.kind === 'CLOSE' ? 'dim' : undefined
 }

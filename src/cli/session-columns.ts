@@ -31,7 +31,7 @@ export function sessionColumns(sessions: readonly SessionSummary[], now: () => n
   ]
 }
 
-export function stateTone(session: SessionSummary): Tone | undefined {
+function stateTone(session: SessionSummary): Tone | undefined {
   return session.state === 'incomplete' || session.gaps > 0 ? 'warn' : session.state === 'live' ? 'bold' : undefined
 }
 

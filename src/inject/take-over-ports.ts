@@ -43,7 +43,7 @@ export function takeOverPorts(spec: JsonObject, names: readonly string[]): Taken
 }
 
 /** `http` → `http-app`; cut where it would be too long, numbered where it is taken. */
-export function freeName(name: string, used: ReadonlySet<string>): string {
+function freeName(name: string, used: ReadonlySet<string>): string {
   for (let attempt = 1; ; attempt++) {
     const suffix = attempt === 1 ? '-app' : `-app${attempt}`
     const free = `${name.slice(0, MAX_PORT_NAME - suffix.length).replace(/-$/, '')}${suffix}`

@@ -6,7 +6,7 @@
 import { endOfString } from './end-of-string.ts'
 import type { Frame } from './frame.ts'
 
-export const CLEANED = '[cleaned]'
+const CLEANED = '[cleaned]'
 const CLEANED_PARTS = '[cleaned: a body in several parts]'
 /** JSON inside strings inside JSON: tools like to answer so. */
 const MAX_NESTING = 4

@@ -9,7 +9,7 @@ export const MAX_JSON_DEPTH = 1000
 export type JsonFault = 'malformed' | 'too-deep'
 
 /** Longest text kept of a name that somebody else chose. */
-export const MAX_NAME_LENGTH = 512
+const MAX_NAME_LENGTH = 512
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c

@@ -89,7 +89,7 @@ export function scanMessages(text: string): Scan {
 const FIRST_MODERN = '2026-07-28'
 
 /** Whether a protocol version is of the modern era: 2026-07-28 or any later date. */
-export function isModernVersion(version: string | undefined): boolean {
+function isModernVersion(version: string | undefined): boolean {
   return version !== undefined && /^\d{4}-\d\d-\d\d$/.test(version) && version >= FIRST_MODERN
 }
 

@@ -12,7 +12,7 @@ import type { Frame, SealLine, SegmentLine } from './frame.ts'
 export const MAX_LINE_LENGTH = 16 * 1024 * 1024
 
 /** Deepest nesting that a reader accepts. Frames nest four deep; what they carry is text. */
-export const MAX_LINE_DEPTH = 64
+const MAX_LINE_DEPTH = 64
 
 /** Most hashes in one `leaves` line. */
 export const MAX_LEAVES = 256

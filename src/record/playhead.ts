@@ -1,6 +1,6 @@
 /** Where a player stands. Values, no timers: the player says what time it is. */
 
-export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16] as const
+const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16] as const
 export const MIN_SPEED = 0.25
 export const MAX_SPEED = 16
 

@@ -6,7 +6,7 @@
 import type { RpcId, Side } from './frame.ts'
 import { rpcIdText } from './rpc-id.ts'
 
-export const QUERY_KEYS = ['tool', 'method', 'kind', 'from', 'error', 'seq', 'exchange', 'id', 'text'] as const
+const QUERY_KEYS = ['tool', 'method', 'kind', 'from', 'error', 'seq', 'exchange', 'id', 'text'] as const
 export type QueryKey = (typeof QUERY_KEYS)[number]
 
 export interface QueryTerm {

@@ -52,7 +52,7 @@ export function sessionId(key: SessionKey, hash: (text: string) => string, extra
 }
 
 /** Trace id of a W3C traceparent (https://www.w3.org/TR/trace-context/), undefined when it is invalid. */
-export function traceId(traceparent: string | undefined): string | undefined {
+function traceId(traceparent: string | undefined): string | undefined {
   const match = /^\s*[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\s*$/.exec(traceparent ?? '')
   return match?.[1] === undefined || /^0+$/.test(match[1]) ? undefined : match[1]
 }

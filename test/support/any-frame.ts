@@ -43,7 +43,7 @@ export const anyContent: fc.Arbitrary<FrameContent> = fc.oneof(
 )
 
 /** Writer and session ids. */
-export const anyId = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)).filter(char => char !== '"' && char !== '\\'), minLength: 1, maxLength: 40 })
+const anyId = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)).filter(char => char !== '"' && char !== '\\'), minLength: 1, maxLength: 40 })
 
 export const anyHead: fc.Arbitrary<FrameHead> = fc
   .record(

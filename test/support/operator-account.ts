@@ -35,7 +35,7 @@ export function documentedPermissions(heading: string): Permission[] {
   })
 }
 
-export const OPERATOR_TABLES = ['Operator', 'Operator, with operator.repair.enabled']
+const OPERATOR_TABLES = ['Operator', 'Operator, with operator.repair.enabled']
 export const TABLES_WITH_AWS = ['Operator', 'Operator, with AWS']
 
 /** Makes the namespace of the installation, the account, its permissions and what limits them. @returns the cluster as that account reaches it */

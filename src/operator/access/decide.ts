@@ -9,7 +9,7 @@ import { ownMetadata } from '../marks.ts'
 
 export const CONDITION = 'AccessReady'
 /** A Role is one object in etcd, which takes 1.5 MiB. */
-export const MAX_PODS = 5000
+const MAX_PODS = 5000
 /** Virtual: no such thing can be read from the API server. Whoever shows recordings asks whether somebody may `get` it, by name of the policy. */
 export const RECORDINGS = `${PLURAL}/recordings`
 

@@ -7,7 +7,7 @@ import { tagValue } from '../role/decide.ts'
 
 export const CONDITION = 'EntriesReady'
 /** With the name of the installation's cluster as its value. */
-export const OWN_TAG = 'steno.dev/cluster'
+const OWN_TAG = 'steno.dev/cluster'
 
 export interface WantedEntry {
   /** ARN of an IAM role. */

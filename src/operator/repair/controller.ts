@@ -28,7 +28,7 @@ export interface RepairTimes {
   readonly againMs: number
 }
 
-export const REPAIR_TIMES: RepairTimes = { everyMs: 10_000, lookMs: 2000, againMs: 60_000 }
+const REPAIR_TIMES: RepairTimes = { everyMs: 10_000, lookMs: 2000, againMs: 60_000 }
 /** Owners that are looked at in one go; each is a request. */
 const MAX_OWNERS = 20
 const MAX_REMEMBERED = 5000

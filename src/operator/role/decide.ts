@@ -20,7 +20,7 @@ export const INLINE_NAME = 'steno'
 export const MAX_TRUST = 2048
 /** Of IAM: characters of a tag's value. */
 const MAX_TAG = 256
-export const TAGS = { cluster: 'steno.dev/cluster', namespace: 'steno.dev/namespace', policy: 'steno.dev/policy', uid: 'steno.dev/policy-uid', attached: 'steno.dev/attached' } as const
+const TAGS = { cluster: 'steno.dev/cluster', namespace: 'steno.dev/namespace', policy: 'steno.dev/policy', uid: 'steno.dev/policy-uid', attached: 'steno.dev/attached' } as const
 
 export interface WantedRole {
   readonly name: string
@@ -82,7 +82,7 @@ export function wantedRoles(input: RoleInput): WantedRoles {
 }
 
 /** What says whose a role is. */
-export function ownTags({ cluster }: AwsInstallation, { namespace, name }: Pick<SessionPolicy, 'namespace' | 'name'>): Readonly<Record<string, string>> {
+function ownTags({ cluster }: AwsInstallation, { namespace, name }: Pick<SessionPolicy, 'namespace' | 'name'>): Readonly<Record<string, string>> {
   return { [TAGS.cluster]: tagValue(cluster), [TAGS.namespace]: namespace, [TAGS.policy]: name }
 }
 

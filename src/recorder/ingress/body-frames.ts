@@ -14,7 +14,7 @@ import { createUtf8Parts, decodeExact } from '../../record/utf8.ts'
 import type { Journal } from '../journal.ts'
 
 /** Text of one frame, in UTF-16 units, and bytes of one when they are not text. One frame always fits into a segment. */
-export const PART_CHARS = 128 * 1024
+const PART_CHARS = 128 * 1024
 export const PART_BYTES = 96 * 1024
 
 export interface BodyContext {

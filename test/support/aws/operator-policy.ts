@@ -14,7 +14,7 @@ export const OPERATOR_TEMPLATE = readFileSync(new URL('../../../hack/aws/operato
 export const WORKLOAD_POLICIES = ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess', 'arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess']
 
 export const INJECTOR_ROLE = `arn:aws:iam::${ACCOUNT}:role/steno-injector`
-export const CONNECT_ROLES = ['arn:aws:iam::123456789012:role/teams/*', 'arn:aws:iam::123456789012:role/engineer']
+const CONNECT_ROLES = ['arn:aws:iam::123456789012:role/teams/*', 'arn:aws:iam::123456789012:role/engineer']
 
 export function operatorResources(parameters: Readonly<Record<string, Json>> = {}): JsonObject {
   return evaluated(OPERATOR_TEMPLATE, { OidcProviderArn: PROVIDER, ClusterName: 'prod', Boundary: BOUNDARY, WorkloadPolicyArns: WORKLOAD_POLICIES, ConnectRoleArns: CONNECT_ROLES, ...parameters })

@@ -47,7 +47,7 @@ export async function motoService(test: Mocha.Context): Promise<AwsService> {
   }
 }
 
-export async function doubleService(): Promise<AwsService> {
+async function doubleService(): Promise<AwsService> {
   const double = await startAwsDouble()
   return {
     endpoint: double.endpoint,

@@ -11,7 +11,7 @@ import { digest } from './journal.ts'
 import type { Journal } from './journal.ts'
 import type { Random } from './random.ts'
 
-export const CLIENTS = 16
+const CLIENTS = 16
 
 export interface LoadOptions {
   /** How many; 16 without it. */

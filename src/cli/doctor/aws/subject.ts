@@ -135,7 +135,7 @@ function placeOf({ bucket, prefix }: S3Destination): { readonly bucket: string; 
 }
 
 /** Of an error of the SDK. */
-export function statusOf(error: unknown): number | undefined {
+function statusOf(error: unknown): number | undefined {
   if (typeof error !== 'object' || error === null || !('$metadata' in error)) return undefined
   const { $metadata: metadata } = error
   return typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata && typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : undefined

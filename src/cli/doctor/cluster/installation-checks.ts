@@ -21,7 +21,7 @@ const VALIDATING = ['strict.validate.steno.dev', 'policy.validate.steno.dev', 's
 /** A holder renews every few seconds; clocks may differ by some. */
 const STALE_MS = 60_000
 
-export const REACHED_CHECK: ClusterCheck = {
+const REACHED_CHECK: ClusterCheck = {
   id: 'cluster.reached',
   title: 'the API server answers',
   run: async ({ client }, signal) => {
@@ -157,7 +157,7 @@ const WEBHOOKS_CHECK: ClusterCheck = {
   },
 }
 
-export const CERTIFICATE_CHECKS: readonly ClusterCheck[] = [
+const CERTIFICATE_CHECKS: readonly ClusterCheck[] = [
   VALIDITY_CHECK,
   { id: 'certificate.trusted', title: 'the API server trusts it', run: checkTrust },
   { id: 'injector.answers', title: 'the injector answers with it', run: checkAnswer },
