@@ -43,7 +43,7 @@ const CRD_CHECK: ClusterCheck = {
   run: async (subject, signal) => {
     const name = `${PLURAL}.${GROUP}`
     const crd = await subject.find(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`, signal)
-    const change = 'kubectl apply --server-side -f crds/ of this version: docs/upgrade.md'
+    const change = 'helm upgrade the chart of this version; with crds.install=false, kubectl apply --server-side -f crds/: docs/upgrade.md#crd'
     if (crd === undefined) return problem(`there is no CustomResourceDefinition ${name}`, 'no policy can be written, and nothing is recorded', change)
     const established = objectsAt(crd['status'], 'conditions').find(each => each['type'] === 'Established')
     if (established?.['status'] !== 'True') return problem(`it is not established: ${textAt(established, 'message') ?? 'no reason given'}`, 'no policy can be written', change)
