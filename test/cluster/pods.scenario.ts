@@ -121,6 +121,23 @@ describe('pods of all kinds in a cluster', function () {
     expect(recording).to.not.include('/healthz')
   })
 
+  it('keeps other pods, and not the kubelet, from the numbers of probes with capture Redirect', async () => {
+    const ns = await inNamespace('probes', { 'pod-security.kubernetes.io/enforce': 'privileged' }, { capture: 'Redirect' })
+    await apply(...server(ns), ...server(ns, 'other', { labels: { 'app.kubernetes.io/component': 'other' } }))
+    await rolledOut(ns)
+    await rolledOut(ns, 'other')
+    const fromAnotherPod = async (pod: JsonObject, port: number): Promise<string> => (await kubectl(['exec', 'deployment/other', '-n', ns, '--', '/usr/bin/node', '/program.mjs', 'connect', textAt(pod['status'], 'podIP') ?? '', String(port)])).trim()
+    const first = await onlyPod(ns)
+    await until('the closed number', async () => ((await fromAnotherPod(first, 15_100)) === 'open' ? undefined : true))
+    // A pod that is ready has been probed: this one with the NetworkPolicy in force all the while.
+    await kubectl(['rollout', 'restart', 'deployment/server', '-n', ns])
+    await rolledOut(ns)
+    const pod = await onlyPod(ns)
+    expect(nameOf(pod)).to.not.equal(nameOf(first))
+    expect(await fromAnotherPod(pod, 8080)).to.equal('open')
+    await until('the closed number of the new pod', async () => ((await fromAnotherPod(pod, 15_100)) === 'open' ? undefined : true))
+  })
+
   it('keeps no pod of the installation itself from starting, and records none', async () => {
     const own = await items('pods', '-n', INSTALLATION)
     expect(own.length).to.be.greaterThan(3)
