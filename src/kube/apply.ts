@@ -31,11 +31,18 @@ export interface Applier {
 
 /** Lists to which others add their own entries. */
 const SETS: ReadonlySet<string> = new Set(['ownerReferences', 'conditions'])
-/** Versions of objects that we wrote over, and whose successor has not come back yet. */
+/** Versions of objects that are known to be old: we wrote over them, or could not, and their successor has not come back yet. */
 const MAX_REMEMBERED = 20_000
 
 export function createApplier(client: KubeClient, manager: string): Applier {
-  const overwritten = new Map<string, string>()
+  const outdated = new Map<string, string>()
+
+  const remember = (path: string, observed: JsonObject | undefined): void => {
+    outdated.delete(path)
+    if (observed !== undefined) outdated.set(path, versionOf(observed))
+    const oldest = outdated.keys().next()
+    if (outdated.size > MAX_REMEMBERED && oldest.done !== true) outdated.delete(oldest.value)
+  }
 
   const read = async (path: string, signal: AbortSignal): Promise<JsonObject | undefined> => {
     try {
@@ -48,7 +55,7 @@ export function createApplier(client: KubeClient, manager: string): Applier {
 
   return {
     apply: async ({ path, wanted: want, observed, isOurs }, signal) => {
-      const stale = observed === undefined || overwritten.get(path) === versionOf(observed)
+      const stale = observed === undefined || outdated.get(path) === versionOf(observed)
       const current = stale ? await read(path, signal) : observed
       if (current === undefined && path.endsWith('/status')) return 'gone'
       if (current !== undefined && !isOurs(current)) return 'taken'
@@ -58,11 +65,14 @@ export function createApplier(client: KubeClient, manager: string): Applier {
       const metadata = wanted['metadata']
       // With the uid it fails where the object was deleted and made anew. Force takes back fields that others changed; never on what might be a stranger's.
       const body = { ...wanted, metadata: { ...(isObject(metadata) ? metadata : {}), ...(uid === undefined ? {} : { uid }) } }
-      await client.request(`${path}?fieldManager=${manager}&force=${current !== undefined}`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, forget: true, signal })
-      overwritten.delete(path)
-      if (observed !== undefined) overwritten.set(path, versionOf(observed))
-      const oldest = overwritten.keys().next()
-      if (overwritten.size > MAX_REMEMBERED && oldest.done !== true) overwritten.delete(oldest.value)
+      try {
+        await client.request(`${path}?fieldManager=${manager}&force=${current !== undefined}`, { method: 'PATCH', contentType: 'application/apply-patch+yaml', body, forget: true, signal })
+      } catch (error) {
+        // It is gone (409), or another by now (422), and the copy may not learn it for long: the next try asks.
+        if (error instanceof KubeError && (error.status === 409 || error.status === 422)) remember(path, observed)
+        throw error
+      }
+      remember(path, observed)
       return 'written'
     },
     remove: async (path, observed, signal) => {

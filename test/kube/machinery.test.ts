@@ -132,6 +132,17 @@ describe('machinery, on a real API server', function () {
       await applier.remove(`${PATH}/anew`, old, never)
     })
 
+    for (const [name, what] of [['gone', 'deleted'], ['replaced', 'deleted and made anew']] as const) {
+      it(`is refused once, not for as long as its copy is old, when the object was ${what}`, async () => {
+        await applier.apply({ ...own(name, { a: '1' }), observed: undefined }, never)
+        const old = await read(name)
+        await server.client.request(`${PATH}/${name}`, { method: 'DELETE' })
+        if (name === 'replaced') await server.client.request(PATH, { method: 'POST', body: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels: { ours: 'yes' } } } })
+        expect(await applier.apply({ ...own(name, { a: '2' }), observed: old }, never).catch((error: unknown) => error)).to.be.instanceOf(KubeError)
+        expect(await applier.apply({ ...own(name, { a: '2' }), observed: old }, never)).to.equal('written')
+        expect((await read(name))['data']).to.deep.equal({ a: '2' })
+      })
+    }
   })
 
   it('reflector tells each change, what it missed included, and only of objects with its labels', async () => {
