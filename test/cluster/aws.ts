@@ -37,7 +37,7 @@ export interface ClusterAws {
 }
 
 /** A way from the pods to something on this machine's loopback. */
-export interface Gate {
+interface Gate {
   /** As pods reach it. */
   readonly endpoint: string
   shut(): void
@@ -46,7 +46,7 @@ export interface Gate {
   close(): Promise<void>
 }
 
-export async function openGate(to: string): Promise<Gate> {
+async function openGate(to: string): Promise<Gate> {
   const { hostname, port } = new URL(to)
   const sockets = new Set<Socket>()
   let isOpen = true

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { setTimeout as wait } from 'node:timers/promises'
 
-import { isObject, objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
-import type { Json, JsonObject } from '../../src/policy/json.ts'
+import { isObject, numberAt, objectAt, objectsAt, textAt } from '../../src/policy/json.ts'
+import type { JsonObject } from '../../src/policy/json.ts'
 import { CHART } from '../support/helm.ts'
 
 const run = promisify(execFile)
@@ -112,7 +112,7 @@ export async function install(values: readonly string[], chart = CHART, texts: r
   await until('the end of the replicas before', async () => {
     const { spec } = await get('deployment', 'steno-injector', '-n', INSTALLATION)
     const all = await items('pods', '-n', INSTALLATION, '-l', 'app.kubernetes.io/component=injector')
-    return all.length === objectAt({ spec: spec ?? {} }, 'spec')['replicas'] ? true : undefined
+    return all.length === numberAt(spec, 'replicas') ? true : undefined
   })
 }
 
@@ -143,7 +143,7 @@ export function isReady(pod: JsonObject): boolean {
 }
 
 /** As the runtime knows it. */
-export function containerId(pod: JsonObject, name: string): string | undefined {
+function containerId(pod: JsonObject, name: string): string | undefined {
   const statuses = ['containerStatuses', 'initContainerStatuses'].flatMap(list => objectsAt(pod['status'], list))
   return textAt(statuses.find(each => each['name'] === name), 'containerID')?.replace(/^.*:\/\//, '')
 }
@@ -200,10 +200,6 @@ export async function urlOf(ns: string, name = 'server'): Promise<string> {
   const address = textAt((await get('service', name, '-n', ns))['spec'], 'clusterIP')
   if (address === undefined) throw new Error(`service ${name} has no address`)
   return `http://${address}/mcp`
-}
-
-export function restartsOf(pod: JsonObject, container: string): Json | undefined {
-  return ['containerStatuses', 'initContainerStatuses'].flatMap(list => objectsAt(pod['status'], list)).find(each => each['name'] === container)?.['restartCount']
 }
 
 /** Without a cluster the scenario is skipped; in CI that is a failure. */

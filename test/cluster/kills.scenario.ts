@@ -111,8 +111,23 @@ describe('recordings in a cluster in which things die', function () {
       restore()
       await rm(folder, { recursive: true, force: true })
     }
-    const starts = (await aws.frames()).filter(each => each.kind === 'writer.start')
-    // A recorder that was killed is another writer afterwards, and says which it continues.
-    expect(starts.length).to.be.greaterThan(3)
+  })
+
+  it('ends each session and each recorder in order, or says where it was cut', async () => {
+    await kubectl(['scale', 'deployment/server', '-n', ns.name, '--replicas=0'])
+    await until('what every recorder has left', async () => {
+      const frames = await aws.frames()
+      const starts = frames.flatMap(each => (each.kind === 'writer.start' && each.namespace === ns.name ? [each] : []))
+      const writers = new Set(starts.map(({ writer }) => writer))
+      // Who is killed is another writer afterwards, which says of whom it took over.
+      const cut = new Set(starts.flatMap(({ recovered }) => recovered.filter(({ state }) => state === 'cut').map(({ writer }) => writer)))
+      expect([...cut].filter(writer => writers.has(writer))).to.have.length.of.at.least(2)
+      const over = (kind: 'writer.stop' | 'session.end'): Set<string> => new Set(frames.flatMap(each => (each.kind === kind ? [`${each.writer} ${each.session ?? ''}`] : [])))
+      const [stopped, ended] = [over('writer.stop'), over('session.end')]
+      expect([...writers].filter(writer => !stopped.has(`${writer} `) && !cut.has(writer)), 'recorders').to.deep.equal([])
+      const sessions = frames.flatMap(each => (each.kind === 'session.start' && writers.has(each.writer) ? [each] : []))
+      expect(sessions.filter(({ writer, session = '' }) => !ended.has(`${writer} ${session}`) && !cut.has(writer)), 'sessions').to.deep.equal([])
+      return sessions.length > 0 ? true : undefined
+    }, SHIPPED_WITHIN_MS)
   })
 })
