@@ -220,15 +220,19 @@ start_kubelet() {
   part kubelet "$(cat "$run/bin")/kubelet" --config "$state/kubelet.yaml" --kubeconfig "$state/kubelet.kubeconfig" --hostname-override "$node" --node-ip "$address" --root-dir "$state/kubelet" --cert-dir "$state/kubelet-pki" --v 1
 }
 
+# After a restart of the machine nothing of it runs, and nothing says so any more: its state would be taken for that of the next.
+remove_state() { rm -rf --one-file-system "$state"; }
+
 up() {
   need
   [[ ! -e $run ]] || die "it is up, or was not taken down: $0 down"
   [[ ! -d /sys/fs/cgroup/cpu/kubepods && ! -d /sys/fs/cgroup/kubepods ]] || die "another kubelet has pods on this machine (kubepods in /sys/fs/cgroup)"
+  remove_state
   local assets bin folder
   assets=$("$here/../kubernetes/assets.sh")
   bin=$("$here/binaries.sh")
-  # What fails on the way is taken down again.
-  trap '[[ $? == 0 ]] || { echo "taking down what is there" >&2; down; }' EXIT
+  # What fails or is stopped on the way is taken down again. In a shell that a signal ends, the status says nothing of it.
+  trap 'echo "taking down what is there" >&2; down' EXIT
   mkdir -p "$run" "$state"/{pki,log,cni,etcd,pod-logs}
   echo "$bin" >"$run/bin"
   ls -d /var/run/netns/cni-* >"$run/netns-before" 2>/dev/null || true
@@ -255,6 +259,7 @@ up() {
   start_kubelet
   until_ "the node" 60 bash -c "[[ \$('$bin/kubectl' --kubeconfig '$kubeconfig' get node $node -o 'jsonpath={.status.conditions[?(@.type==\"Ready\")].status}') == True ]]"
   until_ "the default service account" 30 kubectl -n default get serviceaccount default
+  trap - EXIT
   echo "$kubeconfig"
 }
 
@@ -262,7 +267,7 @@ down() {
   trap - EXIT
   local pid each name i pids
   # Without it nothing here is known to be ours.
-  [[ -e $run ]] || { echo "it is not up" >&2; return 0; }
+  [[ -e $run ]] || { echo "it is not up" >&2; [[ -d /sys/fs/cgroup/cpu/kubepods || -d /sys/fs/cgroup/kubepods ]] || remove_state; return 0; }
   end kubelet
   # Every process of a pod is in a cgroup below kubepods, which was not there before. Until none is left: a shim may be about to start one.
   for ((i = 0; i < 50; i++)); do

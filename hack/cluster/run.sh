@@ -6,6 +6,7 @@ here=$(dirname "$(readlink -f "$0")")
 top=$(readlink -f "$here/../..")
 cd "$top"
 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 KUBECONFIG=$("$here/node.sh" up)
 export KUBECONFIG
 trap '"$here/node.sh" down; rm -rf "$work"' EXIT
