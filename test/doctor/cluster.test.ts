@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -432,6 +433,15 @@ describe('steno doctor, on a real API server with the real injector and operator
     const found = await during(async () => void silent.close(), async () => await doctor(['--timeout', '200ms'], { config: 'silent' }))
     expect(findingsOf(found).filter(({ state, found: text }) => state !== 'unknown' || text !== 'no answer within 200ms')).to.deep.equal([])
     expect(found.code).to.equal(1)
+  })
+
+  it('names an address at which something else than an API server answers', async () => {
+    const other = createHttpServer((_, res) => void res.writeHead(404).end('not found'))
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    await writeFile(join(folder, 'other'), JSON.stringify(kubeconfig({ server: new URL(`http://127.0.0.1:${(other.address() as AddressInfo).port}`) }, { token })))
+    const found = await during(async () => void other.close(), async () => await doctor([], { config: 'other' }))
+    expect(textOf(found, 'cluster.reached')).to.equal('what answers there is no API server')
   })
 
   it('reads lists of several pages whole', async () => {

@@ -30,6 +30,8 @@ const REACHED_CHECK: ClusterCheck = {
     } catch (error) {
       if (!(error instanceof KubeError)) throw error
       if (error.status === 401) return problem('the API server does not know these credentials', 'nothing can be looked at', 'get new ones; kubectl get namespaces must work')
+      // Every API server has it; who may not read it gets 403.
+      if (error.status === 404) return problem('what answers there is no API server', 'nothing that follows says anything about a cluster', 'check the address in the kubeconfig, and proxies on the way; kubectl get namespaces must work')
       if (error.status !== 0) return ok(`it answers ${error.status}`)
       signal.throwIfAborted()
       return problem(error.message, 'nothing can be looked at', 'check the address in the kubeconfig and the network; kubectl get namespaces must work')
