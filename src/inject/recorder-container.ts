@@ -64,7 +64,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
   const spool = quantity(settings.spoolMib + SPOOL_MARGIN_MIB)
   const archive = 'emptyDir' in sink ? sink.emptyDir.sizeMib + SPOOL_MARGIN_MIB : 0
   const disk = quantity(settings.spoolMib + SPOOL_MARGIN_MIB + archive)
-  const cpu = input.facts.guaranteed ? settings.guaranteedCpu : settings.cpu
+  const { cpu, cpuLimit } = input.facts.guaranteed ? { cpu: settings.guaranteedCpu, cpuLimit: settings.guaranteedCpu } : settings
   const container: JsonObject = {
     name: RECORDER,
     image: settings.image,
@@ -74,7 +74,7 @@ export function recorderParts(input: RecorderInput): RecorderParts {
     env: recorderEnv(input, sink),
     // Named ports are those that were taken over; the recorder answers under the name that Services use.
     ports: [...input.ports.map(({ name, listen }) => ({ ...(name === undefined ? {} : { name }), containerPort: listen, protocol: 'TCP' })), { name: 'steno-admin', containerPort: ADMIN_PORT, protocol: 'TCP' }],
-    resources: withoutPooled({ requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(input.facts.guaranteed ? { cpu } : {}), memory, 'ephemeral-storage': disk } }, input.facts.pooled),
+    resources: withoutPooled({ requests: { cpu, memory, 'ephemeral-storage': disk }, limits: { ...(cpuLimit === undefined ? {} : { cpu: cpuLimit }), memory, 'ephemeral-storage': disk } }, input.facts.pooled),
     // The kubelet starts no other container before this has ended. A startup probe would do the same a second later: it is looked at once a second, and its success waits for the next list of containers.
     lifecycle: { postStart: { exec: { command: ['steno', 'ready', `--admin=127.0.0.1:${ADMIN_PORT}`] } } },
     readinessProbe: { httpGet: { path: '/readyz', port: ADMIN_PORT, scheme: 'HTTP' }, periodSeconds: 5, timeoutSeconds: 2, successThreshold: 1, failureThreshold: 3 },

@@ -33,6 +33,8 @@ export interface InjectorSettings {
   readonly awsEndpoint?: string
   /** Request of CPU. */
   readonly cpu: string
+  /** None when it is left out. */
+  readonly cpuLimit?: string
   /** Request and limit of CPU in pods whose class is Guaranteed, which need both. */
   readonly guaranteedCpu: string
   /** MiB, request and limit. */
@@ -43,7 +45,7 @@ export interface InjectorSettings {
 
 export type ParsedSettings = { readonly settings: InjectorSettings } | { readonly problems: readonly Problem[] }
 
-const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'keySecret', 'awsEndpoint', 'cpu', 'guaranteedCpu', 'memoryMib', 'spoolMib']
+const FIELDS = ['image', 'imagePullPolicy', 'namespace', 'sink', 'roleArn', 'aws', 'keySecret', 'awsEndpoint', 'cpu', 'cpuLimit', 'guaranteedCpu', 'memoryMib', 'spoolMib']
 const CPU = { pattern: /^(?:[1-9][0-9]*m|[1-9][0-9]*)$/, says: 'must be CPU such as 100m or 1' }
 const ROLE = { pattern: /^arn:aws[a-z-]*:iam::[0-9]{12}:role\/\S{1,512}$/, says: 'must be the ARN of an IAM role' }
 const IMAGE = { pattern: /^\S{1,512}$/, says: 'must be the reference of an image' }
@@ -71,12 +73,14 @@ export function parseSettings(document: unknown, version: string): ParsedSetting
   const keySecret = value['keySecret'] === undefined ? undefined : read.text(value['keySecret'], 'keySecret', NAME)
   const awsEndpoint = value['awsEndpoint'] === undefined ? undefined : read.text(value['awsEndpoint'], 'awsEndpoint', ENDPOINT)
   const cpu = read.text(value['cpu'] ?? '50m', 'cpu', CPU)
+  const cpuLimit = value['cpuLimit'] === undefined ? undefined : read.text(value['cpuLimit'], 'cpuLimit', CPU)
+  if (cpu !== undefined && cpuLimit !== undefined && millis(cpuLimit) < millis(cpu)) read.wrong('cpuLimit', `must be at least cpu, which is ${cpu}`)
   const guaranteedCpu = read.text(value['guaranteedCpu'] ?? '250m', 'guaranteedCpu', CPU)
   const memoryMib = whole(read, value['memoryMib'] ?? 192, 'memoryMib', MIN_MEMORY_MIB)
   const spoolMib = whole(read, value['spoolMib'] ?? 512, 'spoolMib', MIN_SPOOL_MIB)
   if (read.problems.length > 0 || image === undefined || imagePullPolicy === undefined || namespace === undefined || sink === undefined) return { problems: read.problems }
   if (cpu === undefined || guaranteedCpu === undefined || memoryMib === undefined || spoolMib === undefined) return { problems: read.problems }
-  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), ...(keySecret === undefined ? {} : { keySecret }), ...(awsEndpoint === undefined ? {} : { awsEndpoint }), cpu, guaranteedCpu, memoryMib, spoolMib } }
+  return { settings: { version, namespace, image, imagePullPolicy, sink, ...(roleArn === undefined ? {} : { roleArn }), ...(aws === undefined ? {} : { aws }), ...(keySecret === undefined ? {} : { keySecret }), ...(awsEndpoint === undefined ? {} : { awsEndpoint }), cpu, ...(cpuLimit === undefined ? {} : { cpuLimit }), guaranteedCpu, memoryMib, spoolMib } }
 }
 
 function readSink(read: Reader, value: unknown): DefaultSink | undefined {
@@ -96,6 +100,10 @@ function readSink(read: Reader, value: unknown): DefaultSink | undefined {
   const stream = firehose && read.text(firehose['stream'], 'sink.firehose.stream', STREAM)
   const region = firehose && read.text(firehose['region'], 'sink.firehose.region', REGION)
   return stream === undefined || region === undefined ? undefined : { firehose: { stream, region } }
+}
+
+function millis(cpu: string): number {
+  return cpu.endsWith('m') ? Number(cpu.slice(0, -1)) : Number(cpu) * 1000
 }
 
 function whole(read: Reader, value: unknown, path: string, least: number): number | undefined {

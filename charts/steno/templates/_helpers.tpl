@@ -75,6 +75,9 @@ aws:
 {{- end }}
 {{- end }}
 cpu: {{ .Values.recorder.cpu | quote }}
+{{- with .Values.recorder.cpuLimit }}
+cpuLimit: {{ . | quote }}
+{{- end }}
 guaranteedCpu: {{ .Values.recorder.guaranteedCpu | quote }}
 memoryMib: {{ int .Values.recorder.memoryMib }}
 spoolMib: {{ int .Values.recorder.spoolMib }}

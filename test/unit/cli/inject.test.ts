@@ -104,5 +104,7 @@ describe('steno inject --dry-run', () => {
     const settings = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('policy.yaml', POLICY), '--config', await file('config.yaml', 'image: x\nsink: {}\nmemoryMib: 10\n')])
     expect(settings).to.have.property('code', 2)
     expect(settings.err).to.match(/sink: must have one of firehose, claim and emptyDir; memoryMib: must be a whole number of MiB, at least 96 \(config\.invalid\)/)
+    const little = await steno(['inject', '--dry-run', '-f', web, '--policy', await file('policy.yaml', POLICY), '--config', await file('config.yaml', 'image: x\nsink: {claim: recordings}\ncpu: "1"\ncpuLimit: 500m\n')])
+    expect(little.err).to.match(/cpuLimit: must be at least cpu, which is 1 \(config\.invalid\)/)
   })
 })
