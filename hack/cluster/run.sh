@@ -5,6 +5,8 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 top=$(readlink -f "$here/../..")
 cd "$top"
+# The Node of the lock file, whatever the machine has.
+PATH=$top/node_modules/.bin:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 KUBECONFIG=$("$here/node.sh" up)
