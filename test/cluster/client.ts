@@ -5,6 +5,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import { setTimeout as wait } from 'node:timers/promises'
 
+import { reachable } from './cluster.ts'
+
 const CALL_MS = 10_000
 const PAUSE_MS = 20
 const AFTER_FAILURE_MS = 100
@@ -21,8 +23,9 @@ async function textOf(client: Client, name: string, args: Record<string, unknown
   return content.map(each => (each.type === 'text' ? each.text : '')).join('')
 }
 
-/** One session with one call. @returns its text */
+/** One session with one call, as soon as the server can be reached. @returns its text */
 export async function callOnce(url: string, name: string, args: Record<string, unknown> = {}): Promise<string> {
+  await reachable(url)
   const client = await connected(url)
   try {
     return await textOf(client, name, args)

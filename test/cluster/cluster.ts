@@ -3,6 +3,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -200,6 +201,28 @@ export async function urlOf(ns: string, name = 'server'): Promise<string> {
   const address = textAt((await get('service', name, '-n', ns))['spec'], 'clusterIP')
   if (address === undefined) throw new Error(`service ${name} has no address`)
   return `http://${address}/mcp`
+}
+
+/** kube-proxy of the node writes its rules at most so often. */
+const PROXY_MS = 300
+
+/** Waits until what is at a URL can be reached: a node learns of a Service, of new pods and of those that went a moment after the API server. */
+export async function reachable(url: string): Promise<void> {
+  const { hostname, port } = new URL(url)
+  const tried = async (): Promise<void> => {
+    const socket = connect({ host: hostname, port: Number(port || 80) })
+    try {
+      await once(socket, 'connect', { signal: AbortSignal.timeout(PROXY_MS) })
+    } finally {
+      socket.destroy()
+    }
+  }
+  await until(`a way to ${url}`, async () => {
+    await tried()
+    await wait(PROXY_MS)
+    await tried()
+    return true
+  })
 }
 
 /** Without a cluster the scenario is skipped; in CI that is a failure. */

@@ -25,8 +25,7 @@ describe('a server in a cluster without AWS', function () {
     await rolledOut(ns.name)
     const url = await urlOf(ns.name)
     const service = await get('service', 'server', '-n', ns.name)
-    // The node learns of a Service a moment later.
-    await until('the first answer', async () => ((await callOnce(url, 'answer', { id: 'before' })) === 'answer-before' ? true : undefined))
+    expect(await callOnce(url, 'answer', { id: 'before' })).to.equal('answer-before')
 
     const began = performance.now()
     await apply(policy(ns.name))
