@@ -55,8 +55,9 @@ export type Decision =
   | (Decided & { readonly decision: 'skip'; readonly reason: SkipReason })
 
 /** Below it a native sidecar's port name is not followed by EndpointSlices (kubernetes#127976). */
-const NATIVE_MINOR = 33
-const OLDEST_MINOR = 30
+export const NATIVE_MINOR = 33
+/** Below it nothing is recorded. */
+export const OLDEST_MINOR = 30
 
 export function decide(input: DecisionInput): Decision {
   const { namespace, settings } = input

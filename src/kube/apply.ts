@@ -7,6 +7,7 @@ import { isObject, textAt } from '../policy/json.ts'
 import type { Json, JsonObject } from '../policy/json.ts'
 import { KubeError } from './client.ts'
 import type { KubeClient } from './client.ts'
+import { ifFound } from './if-found.ts'
 
 export interface ApplyRequest {
   /** Of the object, or of its `/status`. */
@@ -44,14 +45,7 @@ export function createApplier(client: KubeClient, manager: string): Applier {
     if (outdated.size > MAX_REMEMBERED && oldest.done !== true) outdated.delete(oldest.value)
   }
 
-  const read = async (path: string, signal: AbortSignal): Promise<JsonObject | undefined> => {
-    try {
-      return await client.request(path, { signal })
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
-      throw error
-    }
-  }
+  const read = async (path: string, signal: AbortSignal): Promise<JsonObject | undefined> => await ifFound(client.request(path, { signal }))
 
   return {
     apply: async ({ path, wanted: want, observed, isOurs }, signal) => {

@@ -11,6 +11,7 @@ import { numberAt, objectAt, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { KubeError } from './client.ts'
 import type { KubeClient } from './client.ts'
+import { ifFound } from './if-found.ts'
 
 export interface ElectionOptions {
   readonly client: KubeClient
@@ -52,14 +53,7 @@ export async function lead(options: ElectionOptions, signal: AbortSignal): Promi
   let seen: { readonly version: string; readonly sinceMs: number } | undefined
   const pause = async (until: AbortSignal): Promise<void> => await wait(retryMs * (0.9 + 0.2 * options.random()), undefined, { signal: until }).catch(() => {})
 
-  const read = async (timeout: AbortSignal): Promise<JsonObject | undefined> => {
-    try {
-      return await client.request(path, { signal: timeout })
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
-      throw error
-    }
-  }
+  const read = async (timeout: AbortSignal): Promise<JsonObject | undefined> => await ifFound(client.request(path, { signal: timeout }))
 
   /** @returns the holder after it: us, or another */
   const attempt = async (timeout: AbortSignal): Promise<string> => {

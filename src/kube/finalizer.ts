@@ -4,6 +4,7 @@ import { stringsAt, textAt } from '../policy/json.ts'
 import type { JsonObject } from '../policy/json.ts'
 import { KubeError } from './client.ts'
 import type { KubeClient } from './client.ts'
+import { ifFound } from './if-found.ts'
 
 export function hasFinalizer(object: JsonObject, finalizer: string): boolean {
   return stringsAt(object['metadata'], 'finalizers').includes(finalizer)
@@ -28,10 +29,7 @@ const ATTEMPTS = 4
 
 async function change(client: KubeClient, path: string, uid: string, finalizer: string, wanted: boolean, signal: AbortSignal): Promise<boolean> {
   // What a copy in memory has may be older than what we did ourselves.
-  const current = await client.request(path, { signal }).catch((error: unknown) => {
-    if (error instanceof KubeError && error.status === 404) return undefined
-    throw error
-  })
+  const current = await ifFound(client.request(path, { signal }))
   const { metadata } = current ?? {}
   if (current === undefined || textAt(metadata, 'uid') !== uid) return false
   if (hasFinalizer(current, finalizer) === wanted) return true

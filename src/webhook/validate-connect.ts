@@ -2,8 +2,8 @@
 
 import { RECORDER } from '../inject/marks.ts'
 import type { InjectorSettings } from '../inject/settings.ts'
-import { KubeError } from '../kube/client.ts'
 import type { KubeClient } from '../kube/client.ts'
+import { ifFound } from '../kube/if-found.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Log } from '../platform/log.ts'
 import { objectAt, objectsAt, stringsAt, textAt, textsAt } from '../policy/json.ts'
@@ -73,12 +73,7 @@ async function write(accesses: readonly Access[], pod: JsonObject, { namespace }
 }
 
 async function readPod({ namespace, name }: AdmissionRequest, client: KubeClient, signal: AbortSignal): Promise<JsonObject | undefined> {
-  try {
-    return await client.request(`/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`, { signal })
-  } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return undefined
-    throw error
-  }
+  return await ifFound(client.request(`/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`, { signal }))
 }
 
 /** The label is anybody's to set; the container is what records. */

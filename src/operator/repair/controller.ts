@@ -5,6 +5,7 @@
 
 import { createApplier } from '../../kube/apply.ts'
 import { KubeError } from '../../kube/client.ts'
+import { ifFound } from '../../kube/if-found.ts'
 import { REPAIRED_ANNOTATION } from '../../inject/marks.ts'
 import { objectsAt, textAt } from '../../policy/json.ts'
 import type { JsonObject } from '../../policy/json.ts'
@@ -47,7 +48,7 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
 
   const pathOf = (namespace: string, { kind, name }: Workload): string => `/apis/apps/v1/namespaces/${namespace}/${WORKLOADS[kind]}/${name}`
   const read = async (namespace: string, workload: Workload, signal: AbortSignal): Promise<JsonObject | undefined> => {
-    const object = await orUndefined(client.request(pathOf(namespace, workload), { signal }))
+    const object = await ifFound(client.request(pathOf(namespace, workload), { signal }))
     return object === undefined ? undefined : { apiVersion: 'apps/v1', kind: workload.kind, ...object }
   }
 
@@ -62,7 +63,7 @@ export function repairController(deps: ControllerDeps, { states, prove, times = 
     return { title: maker.title, workload: maker.workload?.kind === 'ReplicaSet' ? undefined : maker.workload }
   }
   const readMaker = async (namespace: string, name: string, uid: string, signal: AbortSignal): Promise<PodOwner | undefined> => {
-    const replicaSet = await orUndefined(client.request(`/apis/apps/v1/namespaces/${namespace}/replicasets/${name}`, { signal }))
+    const replicaSet = await ifFound(client.request(`/apis/apps/v1/namespaces/${namespace}/replicasets/${name}`, { signal }))
     return replicaSet === undefined || uidOf(replicaSet) !== uid ? undefined : controllerOf(replicaSet)
   }
 
@@ -176,15 +177,6 @@ function ownersOf(standings: readonly PodStanding[], policies: readonly SessionP
     }
   }
   return { owners: new Map([...causes].map(([title, { workload, cause }]) => [title, { workload, stamp: digest(cause) }])), left: [...left] }
-}
-
-async function orUndefined(answer: Promise<JsonObject>): Promise<JsonObject | undefined> {
-  try {
-    return await answer
-  } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return undefined
-    throw error
-  }
 }
 
 function uidOf(object: JsonObject): string {

@@ -1,6 +1,7 @@
 /** One HTTP request to AWS: bounded in time and size, over connections that are kept. */
 
 import type { Agent, IncomingMessage, RequestOptions } from 'node:http'
+import { hostOf } from '../address.ts'
 
 export interface AwsAnswer {
   readonly status: number
@@ -42,7 +43,7 @@ export function createAwsHttp(): AwsHttp {
       agents.set(url.protocol, agent)
       const limited = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)])
       return await new Promise((resolve, reject) => {
-        const options = { protocol: url.protocol, hostname: url.hostname.replaceAll(/^\[|\]$/g, ''), port: url.port, path: url.pathname, method: 'POST', headers: { ...headers, 'content-length': body.length }, agent, signal: limited }
+        const options = { protocol: url.protocol, hostname: hostOf(url), port: url.port, path: url.pathname, method: 'POST', headers: { ...headers, 'content-length': body.length }, agent, signal: limited }
         // Of an abort Node tells no more than that there was one.
         const refuse = (error: Error): void => reject(limited.aborted ? limited.reason : error)
         const request = http.request(options, response => {

@@ -12,6 +12,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Pool } from 'undici'
 import { StenoError } from '../../errors.ts'
+import { hostOf } from '../../platform/address.ts'
 import type { Address } from '../../platform/address.ts'
 import { listen } from '../../platform/listen.ts'
 import type { Log } from '../../platform/log.ts'
@@ -204,7 +205,7 @@ function problemOf(way: Way, { upstream, connectFrom }: IngressOptions): StenoEr
 /** Connects to the upstream once and looks whether the connection arrives at our own listener: that sees through any name or alias. */
 function tryUpstream(server: Server, { upstream, connectFrom }: IngressOptions): Promise<Way> {
   return new Promise(resolve => {
-    const host = upstream.hostname.replace(/^\[|\]$/g, '')
+    const host = hostOf(upstream)
     const probe = connect({ host, port: Number(upstream.port || (upstream.protocol === 'https:' ? 443 : 80)), ...(isIPv6(host) ? { family: 6 } : {}), ...(connectFrom === undefined ? {} : { localAddress: connectFrom }) })
     const arrived: number[] = []
     const onConnection = (socket: Socket): void => {

@@ -7,6 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 import { KubeError } from '../../kube/client.ts'
 import type { KubeClient } from '../../kube/client.ts'
+import { ifFound } from '../../kube/if-found.ts'
 import { lead } from '../../kube/election.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Log } from '../../platform/log.ts'
@@ -88,14 +89,7 @@ export function startIssuer(options: IssuerOptions): Issuer {
     }
   }
 
-  const readConfiguration = async (collection: string, signal: AbortSignal): Promise<JsonObject | undefined> => {
-    try {
-      return await client.request(`/apis/admissionregistration.k8s.io/v1/${collection}/${CONFIGURATION}`, { signal })
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
-      throw error
-    }
-  }
+  const readConfiguration = async (collection: string, signal: AbortSignal): Promise<JsonObject | undefined> => await ifFound(client.request(`/apis/admissionregistration.k8s.io/v1/${collection}/${CONFIGURATION}`, { signal }))
 
   const trust = async (collection: string, configuration: JsonObject, bundle: string, signal: AbortSignal): Promise<void> => {
     if (bundlesOf(configuration).every(each => each === bundle)) return

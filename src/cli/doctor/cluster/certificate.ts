@@ -4,7 +4,7 @@ import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 
-import { hostPort } from '../../../platform/address.ts'
+import { hostOf, hostPort } from '../../../platform/address.ts'
 import { objectAt, objectsAt, textAt } from '../../../policy/json.ts'
 import type { JsonObject } from '../../../policy/json.ts'
 import { SECRET } from '../../../webhook/certificates/issuer.ts'
@@ -32,8 +32,8 @@ export function webhooksOf({ mutating, validating }: Awaited<ReturnType<ClusterS
 async function targetOf(subject: ClusterSubject, signal: AbortSignal): Promise<Target> {
   const url = webhooksOf(await subject.configurations(signal)).map(each => textAt(objectAt(each, 'clientConfig'), 'url') ?? '').find(each => URL.canParse(each))
   if (url === undefined) return { host: `${INJECTOR}.${await subject.installation(signal)}.svc`, port: 443, isService: true }
-  const { hostname, port } = new URL(url)
-  return { host: hostname.replaceAll(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port), isService: false }
+  const target = new URL(url)
+  return { host: hostOf(target), port: Number(target.port || 443), isService: false }
 }
 
 /** As it is kept. Rejects with a KubeError; a text says why there is none. */

@@ -26,9 +26,9 @@ export interface DryRuns {
 /** Rejects with a KubeError when the API server could not be asked. */
 export async function dryRuns(subject: ClusterSubject, signal: AbortSignal): Promise<DryRuns> {
   const all = (await subject.policies(signal)).flatMap(each => (each.deleting ? [] : (each.policy ?? [])))
-  const seen = new Set<string>()
-  const isFirst = new Map(all.map(each => [each, !seen.has(each.namespace) && seen.add(each.namespace) !== undefined]))
-  const tried = [...all.filter(each => isFirst.get(each)), ...all.filter(each => isFirst.get(each) === false)].slice(0, MAX_TRIED)
+  const groups = [...Map.groupBy(all, each => each.namespace).values()]
+  const firsts = new Set(groups.flatMap(group => group.slice(0, 1)))
+  const tried = [...firsts, ...all.filter(each => !firsts.has(each))].slice(0, MAX_TRIED)
   const found = { injected: 0, bare: new Named(), away: new Named(), refused: new Named(), left: all.length - tried.length }
   for (const policy of tried) {
     const probe = await dryRun(subject, policy, signal)

@@ -169,7 +169,7 @@ async function checkNetwork(subject: PolicySubject, signal: AbortSignal): Promis
   for (const [namespace, group] of Map.groupBy(concerned, each => each.policy.namespace)) {
     const there: JsonObject[] = []
     for await (const object of eachOf(subject.client, `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`, { signal })) there.push(object)
-    const names = policies.flatMap(each => (each.key.startsWith(`${namespace}/`) ? [each.key.slice(namespace.length + 1)] : []))
+    const names = policies.filter(each => each.namespace === namespace).map(({ name }) => name)
     for (const { key, policy } of group) {
       const plan = planNetwork(policy, shapes.get(key) ?? [], there, names, shortDigest)
       // That the port cannot be closed is a condition.

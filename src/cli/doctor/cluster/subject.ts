@@ -2,6 +2,7 @@
 
 import { load } from 'js-yaml'
 
+import { NATIVE_MINOR, OLDEST_MINOR } from '../../../inject/decide.ts'
 import type { NamespaceFacts } from '../../../inject/decide.ts'
 import { kubeletMinor, namespaceFacts } from '../../../inject/cluster-facts.ts'
 import { STRICT_LABEL } from '../../../inject/marks.ts'
@@ -9,8 +10,9 @@ import { parseSettings } from '../../../inject/settings.ts'
 import type { InjectorSettings } from '../../../inject/settings.ts'
 import { KubeError } from '../../../kube/client.ts'
 import type { KubeClient } from '../../../kube/client.ts'
+import { ifFound } from '../../../kube/if-found.ts'
 import { eachOf } from '../../../kube/pages.ts'
-import { objectAt, objectsAt, textAt, textsAt } from '../../../policy/json.ts'
+import { numberAt, objectAt, objectsAt, textAt, textsAt } from '../../../policy/json.ts'
 import type { JsonObject } from '../../../policy/json.ts'
 import { parsePolicy } from '../../../policy/parse-policy.ts'
 import { problemText } from '../../../policy/problem.ts'
@@ -29,6 +31,7 @@ export const MAX_POLICIES = 10_000
 
 export interface PolicyView {
   readonly namespace: string
+  readonly name: string
   /** `namespace/name`. */
   readonly key: string
   readonly createdMs: number
@@ -94,21 +97,10 @@ export interface ClusterSubjectOptions extends Pick<ClusterSubject, 'client' | '
   readonly installation: string | undefined
 }
 
-/** From here on native sidecars behave as recorders need them (docs/inject.md). */
-const NATIVE_MINOR = 33
-const OLDEST_MINOR = 30
-
 export function createClusterSubject({ installation: given, ...options }: ClusterSubjectOptions): ClusterSubject {
   const { client, version } = options
 
-  const find = async (path: string, signal: AbortSignal): Promise<JsonObject | undefined> => {
-    try {
-      return await client.request(path, { signal })
-    } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined
-      throw error
-    }
-  }
+  const find = async (path: string, signal: AbortSignal): Promise<JsonObject | undefined> => await ifFound(client.request(path, { signal }))
   const configurations = once(async signal => {
     const at = (collection: string): string => `/apis/admissionregistration.k8s.io/v1/${collection}/${INJECTOR}`
     const [mutating, validating] = await Promise.all([find(at('mutatingwebhookconfigurations'), signal), find(at('validatingwebhookconfigurations'), signal)])
@@ -199,15 +191,15 @@ function policyView(object: JsonObject): PolicyView {
   const { metadata } = object
   const parsed = parsePolicy({ ...object, apiVersion: `${GROUP}/${VERSION}`, kind: KIND })
   const namespace = textAt(metadata, 'namespace') ?? ''
-  const generation = objectAt(object, 'metadata')['generation']
-  const outdated = objectAt(objectAt(object, 'status'), 'pods')['outdated']
+  const name = textAt(metadata, 'name') ?? ''
   return {
     namespace,
-    key: `${namespace}/${textAt(metadata, 'name') ?? ''}`,
+    name,
+    key: `${namespace}/${name}`,
     createdMs: Date.parse(textAt(metadata, 'creationTimestamp') ?? ''),
-    generation: typeof generation === 'number' ? generation : 0,
+    generation: numberAt(metadata, 'generation') ?? 0,
     conditions: objectsAt(object['status'], 'conditions'),
-    outdated: typeof outdated === 'number' ? outdated : 0,
+    outdated: numberAt(objectAt(object['status'], 'pods'), 'outdated') ?? 0,
     deleting: textAt(metadata, 'deletionTimestamp') !== undefined,
     policy: 'policy' in parsed ? parsed.policy : undefined,
     problem: 'problems' in parsed ? parsed.problems.map(problemText).join('; ') : '',
