@@ -227,6 +227,8 @@ describe('repair, on a real API server with the real injector', function () {
     await policies.put('many', 'tools', REPAIR)
     await until(async () => restarts('many').length === 1)
     expect(restarts('many')).to.deep.equal(['z'])
+    // The restart was asked for; what is settled before it is done would be of the generation before.
+    await policies.says('many', 'tools', 'RepairReady', 'Restarting')
     await settle('many', 'StatefulSet', 'z')
     expect(await policies.says('many', 'tools', 'RepairReady', 'RestartedInVain')).to.match(/^StatefulSet z: /)
   })
